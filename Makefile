@@ -1,0 +1,181 @@
+# ckptfs: a filesystem for neural-network checkpoints.  `make help` lists what there is.
+#
+# One Makefile for the whole tree.  Source lists are explicit: a new file is added here, in the list of its room
+# (tests/layers.sh fails for a file that is in no list).  Variants are built side by side:
+#
+#   make                             build/
+#   make DEV=1                       build/dev/               every warning is an error
+#   make SAN=address,undefined       build/san-address-undefined/
+#   make SAN=thread                  build/san-thread/
+#
+# Nothing is asked of pkg-config before a recipe needs it, so that the targets that install the tools work without them.
+
+VERSION = 0.1.0
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BINDIR   = $(PREFIX)/bin
+SBINDIR  = $(PREFIX)/sbin
+MANDIR   = $(PREFIX)/share/man
+UNITDIR  = $(PREFIX)/lib/systemd/system
+
+# ---- sources ---------------------------------------------------------------------------------------------------
+
+CODEC_SRC = codec/ckpt_error.c codec/codec_chunk.c codec/codec_container.c codec/codec_cut.c \
+	codec/codec_hash.c codec/container_legacy.c codec/container_npy.c codec/container_pickle.c \
+	codec/container_safetensors.c codec/container_zip.c
+STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
+	store/chunk_pin.c store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c \
+	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c \
+	store/manifest.c store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c \
+	store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
+	store/tree_rename.c store/usage.c store/verify.c store/xattr.c
+FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
+	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
+	fs/fuse_dir.c fs/fuse_notify.c fs/mount_dead.c fs/mount_table.c fs/readahead.c fs/view_history.c \
+	fs/view_stats.c
+CLI_SRC = cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_cat.c cli/cmd_cp.c \
+	cli/cmd_export.c cli/cmd_import.c cli/cmd_mount.c cli/cmd_rm.c cli/cmd_umount.c cli/control_client.c \
+	cli/control_server.c cli/control_wire.c cli/copy_command.c cli/copy_file.c cli/daemon.c cli/format.c \
+	cli/mount_options.c cli/progress.c cli/target.c cli/tree_host.c cli/tree_store.c cli/treecopy.c
+MAIN_SRC = cli/main.c
+
+# Unit tests: one program each.  UNIT_LIB is linked into all of them.
+UNIT_LIB =
+UNIT_SRC = tests/unit/test_chunks.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
+	tests/unit/test_codec_cut.c tests/unit/test_codec_hash.c tests/unit/test_file.c tests/unit/test_gc.c \
+	tests/unit/test_history.c tests/unit/test_meta.c tests/unit/test_store.c tests/unit/test_tree.c
+
+# Suites on a real mount, in the order in which they run.
+SUITES = tests/10-basic.sh tests/20-posix.sh tests/30-torn.sh tests/40-kill9.sh tests/50-concurrent.sh \
+	tests/60-cli.sh tests/70-mount.sh tests/80-full.sh
+
+MAN = man/mount.fuse.ckptfs.8
+
+# ---- how it is built -------------------------------------------------------------------------------------------
+
+comma := ,
+variant := $(if $(DEV),dev)$(if $(and $(DEV),$(SAN)),-)$(if $(SAN),san-$(subst $(comma),-,$(SAN)))
+B := build$(if $(variant),/$(variant))
+
+CC      ?= cc
+AR      ?= ar
+WARN     = -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wformat=2
+OPT      = -O2 -g
+CFLAGS  ?= $(OPT)
+PKGS     = fuse3 sqlite3 libzstd libcrypto libxxhash jansson
+INCLUDES = -I. -Icodec -Istore -Ifs -Icli
+DEFS     = -D_GNU_SOURCE -DCKPTFS_VERSION='"$(VERSION)"'
+
+SAN_FLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
+
+# Asked once, when the first recipe wants it.
+pkg = $(eval $(1) := $$(shell pkg-config $(2)))$($(1))
+PKG_CFLAGS   = $(call pkg,PKG_CFLAGS,--cflags $(PKGS))
+PKG_LIBS     = $(call pkg,PKG_LIBS,--libs $(PKGS))
+CMOCKA_FLAGS = $(call pkg,CMOCKA_FLAGS,--cflags --libs cmocka)
+
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(WARN) $(if $(DEV),-Werror) $(SAN_FLAGS) $(DEFS) $(INCLUDES) $(PKG_CFLAGS)
+ALL_LIBS   = $(PKG_LIBS) -lpthread -lm
+
+LIB_SRC  = $(CODEC_SRC) $(STORE_SRC) $(FS_SRC) $(CLI_SRC)
+LIB_OBJ  = $(LIB_SRC:%.c=$B/%.o)
+MAIN_OBJ = $(MAIN_SRC:%.c=$B/%.o)
+UNIT_OBJ = $(UNIT_LIB:%.c=$B/%.o)
+UNIT_BIN = $(UNIT_SRC:%.c=$B/%)
+
+all: $B/ckptfs
+
+$B/ckptfs: $(MAIN_OBJ) $B/libckptfs.a
+	@echo "  link  $@"
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(MAIN_OBJ) $B/libckptfs.a $(ALL_LIBS)
+
+$B/libckptfs.a: $(LIB_OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $(LIB_OBJ)
+
+$B/%.o: %.c | tools
+	@mkdir -p $(@D)
+	@echo "  cc    $<"
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(UNIT_BIN): $B/%: %.c $(UNIT_OBJ) $B/libckptfs.a | tools
+	@mkdir -p $(@D)
+	@echo "  test  $<"
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d -Itests/unit $(LDFLAGS) -o $@ $< $(UNIT_OBJ) $B/libckptfs.a $(ALL_LIBS) $(CMOCKA_FLAGS)
+
+# One clear line in place of a page of compiler errors when the libraries are not there.
+tools:
+	@command -v $(firstword $(CC)) >/dev/null && pkg-config --exists $(PKGS) 2>/dev/null || { \
+		echo "make: the compiler or a library is missing; \`make deps\` installs what is needed" >&2; exit 1; }
+
+-include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT_OBJ:.o=.d) $(UNIT_BIN:=.d)
+
+# ---- tests -----------------------------------------------------------------------------------------------------
+
+export CKPTFS = $(CURDIR)/$B/ckptfs
+
+deps:
+	@tests/deps.sh build test
+
+demo:
+	@tests/deps.sh build mount
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@tests/demo.sh
+
+check:
+	@tests/deps.sh build test mount
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit-bin
+	@tests/check.sh $(UNIT_BIN) tests/layers.sh $(SUITES)
+
+unit-bin: $(UNIT_BIN)
+
+unit: $(UNIT_BIN)
+	@tests/check.sh $(UNIT_BIN)
+
+suites: all
+	@tests/check.sh $(SUITES)
+
+check-clients:
+	@tests/deps.sh build mount clients
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@tests/clients/run
+
+bench: all
+	@tests/bench/run
+
+lint:
+	@tests/deps.sh build test lint
+	@tests/lint.sh $(filter %.c,$(LIB_SRC) $(MAIN_SRC)) -- -std=c11 $(DEFS) $(INCLUDES) $(PKG_CFLAGS)
+
+# ---- installing ------------------------------------------------------------------------------------------------
+
+install: all
+	install -D -m 755 $B/ckptfs $(DESTDIR)$(BINDIR)/ckptfs
+	install -d $(DESTDIR)$(SBINDIR)
+	ln -sf ../bin/ckptfs $(DESTDIR)$(SBINDIR)/mount.fuse.ckptfs
+	ln -sf ../bin/ckptfs $(DESTDIR)$(SBINDIR)/mount.ckptfs
+	for m in $(MAN); do install -D -m 644 $$m $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/} || exit 1; done
+	ln -sf mount.fuse.ckptfs.8 $(DESTDIR)$(MANDIR)/man8/mount.ckptfs.8
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/local/bin|$(BINDIR)|g' cli/ckptfs@.service >$(DESTDIR)$(UNITDIR)/ckptfs@.service
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/ckptfs $(DESTDIR)$(SBINDIR)/mount.fuse.ckptfs $(DESTDIR)$(SBINDIR)/mount.ckptfs
+	for m in $(MAN); do rm -f $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; done
+	rm -f $(DESTDIR)$(MANDIR)/man8/mount.ckptfs.8 $(DESTDIR)$(UNITDIR)/ckptfs@.service
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make                 build build/ckptfs          make demo           a training run on a mount, killed and resumed'
+	@echo 'make check           the whole test suite        make check-clients  real programs on a mount'
+	@echo 'make unit | suites   parts of it                 make bench          figures against the local filesystem'
+	@echo 'make deps            install what is missing     make lint           formatting, static checks, man pages'
+	@echo 'make install | uninstall   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)                make clean'
+	@echo 'DEV=1  warnings are errors     SAN=address,undefined | SAN=thread  sanitizers; each builds beside the others'
+
+.PHONY: all tools deps demo check unit-bin unit suites check-clients bench lint install uninstall clean help
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
