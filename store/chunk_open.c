@@ -1,0 +1,245 @@
+/*
+ * chunk_open.c: the chunks of a store are opened, closed and counted.
+ *
+ * The parts depend on one another from the top: pins; chunks.db; the cache; the index, which catches up with chunks.db;
+ * staged chunks, which go into chunks.db and the index and count for the next id; the workers, who use them all.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "chunk_parts.h"
+
+enum { CHUNKS_FORMAT = 1 };
+
+static const char *const schema =
+	"BEGIN IMMEDIATE;"
+	"CREATE TABLE chunk(id INTEGER PRIMARY KEY, hash BLOB NOT NULL, raw_len INTEGER NOT NULL,"
+	" codec INTEGER NOT NULL, base INTEGER NOT NULL, \"check\" INTEGER NOT NULL, data BLOB NOT NULL);"
+	"CREATE INDEX chunk_base ON chunk(base, id) WHERE base > 0;"
+	"CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), next INTEGER NOT NULL, chunks INTEGER NOT NULL,"
+	" raw INTEGER NOT NULL, stored INTEGER NOT NULL);"
+	"INSERT INTO state VALUES(1, 1, 0, 0, 0);"
+	"PRAGMA user_version = 1;"
+	"COMMIT;";
+
+/* The first column of the first row of a statement. */
+static int query_int(struct chunk_db *d, const char *text, int64_t *out)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = 0;
+	int e = sqlite3_prepare_v2(d->db, text, -1, &st, NULL);
+
+	if (e == SQLITE_OK)
+		e = sqlite3_step(st);
+	if (e == SQLITE_ROW)
+		*out = sqlite3_column_int64(st, 0);
+	else
+		rc = e == SQLITE_DONE ? ckpt_fail(EIO, "chunks.db: no answer to \"%s\"", text) : chunk_db_fail(d, e);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+uint64_t chunk_db_size(struct store *s)
+{
+	struct chunk_db *d = &s->chunks->db;
+	int64_t pages = 0, size = 0;
+
+	pthread_mutex_lock(&d->lock);
+	if (query_int(d, "PRAGMA page_count", &pages) || query_int(d, "PRAGMA page_size", &size))
+		pages = 0;
+	pthread_mutex_unlock(&d->lock);
+	return (uint64_t)(pages * size);
+}
+
+static int exec(struct chunk_db *d, const char *text)
+{
+	int e = sqlite3_exec(d->db, text, NULL, NULL, NULL);
+
+	return e == SQLITE_OK ? 0 : chunk_db_fail(d, e);
+}
+
+static int load_state(struct store *s)
+{
+	struct chunk_db *d = &s->chunks->db;
+	int64_t next = 1, max = 0;
+	int rc = query_int(d, "SELECT next FROM state", &next);
+
+	if (rc == 0)
+		rc = query_int(d, "SELECT coalesce(max(id), 0) FROM chunk", &max);
+	if (rc == 0)
+		rc = query_int(d, "SELECT chunks FROM state", &d->chunks);
+	if (rc == 0)
+		rc = query_int(d, "SELECT raw FROM state", &d->raw);
+	if (rc == 0)
+		rc = query_int(d, "SELECT stored FROM state", &d->stored);
+	if (rc)
+		return rc;
+	if (next < 1 || max < 0 || max >= INT64_MAX / 2)
+		return ckpt_fail(EIO, "chunks.db: ids are out of range");
+	d->was_chunks = d->chunks;
+	d->was_raw = d->raw;
+	d->was_stored = d->stored;
+	d->next_id = (uint64_t)(next > max ? next : max + 1);
+	atomic_store(&d->committed, d->next_id - 1);
+	atomic_store(&d->batch, 1);
+	return 0;
+}
+
+int chunk_db_open(struct store *s, bool create)
+{
+	struct chunk_db *d = &s->chunks->db;
+	int flags = store_db_flags(s, "chunks.db", create);
+	int64_t version = 0, pages = 0;
+	char *path = NULL;
+
+	pthread_mutex_init(&d->lock, NULL);
+	if (flags < 0)
+		return flags;
+	if (asprintf(&path, "%s/chunks.db", s->path) < 0)
+		return ckpt_fail(ENOMEM, "no memory for a path");
+	int rc = 0;
+	int e = sqlite3_open_v2(path, &d->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, s->vfs);
+
+	if (e != SQLITE_OK) {
+		/* stat() opens nothing: closing another descriptor of the file would drop SQLite's locks. */
+		struct stat st;
+
+		if ((e & 0xff) == SQLITE_CANTOPEN && stat(path, &st) < 0 && errno == ENOENT)
+			rc = ckpt_fail(ENOENT, "\"%s\" is missing", path);
+		else
+			rc = ckpt_fail(d->db ? chunk_db_errno(d->db, e) : ENOMEM, "can't open \"%s\": %s", path, sqlite3_errstr(e));
+		goto out;
+	}
+	rc = exec(d, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;"
+			"PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;");
+	if (rc == 0)
+		rc = query_int(d, "PRAGMA user_version", &version);
+	if (rc == 0)
+		rc = query_int(d, "PRAGMA page_count", &pages);
+	/* auto_vacuum writes to a file that has pages, even if nothing changes. */
+	if (rc == 0 && pages == 0 && !s->readonly)
+		rc = exec(d, "PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;");
+	if (rc == 0 && !s->readonly)
+		rc = exec(d, "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 67108864; PRAGMA synchronous = FULL;");
+	if (rc)
+		goto out;
+	if (version == 0 && pages == 0) {
+		/* Being made; a crash may have left the file, not yet the tables. */
+		if (s->readonly)
+			rc = ckpt_fail(EROFS, "\"%s\" was never finished and the store is read-only", path);
+		else
+			rc = exec(d, schema);
+	} else if (version > CHUNKS_FORMAT) {
+		rc = ckpt_fail(EPROTONOSUPPORT, "\"%s\" has format %lld, made by a newer program", path, (long long)version);
+	} else if (version != CHUNKS_FORMAT) {
+		rc = ckpt_fail(EIO, "\"%s\" is no store of chunks", path);
+	}
+	if (rc == 0)
+		rc = load_state(s);
+out:
+	free(path);
+	return rc;
+}
+
+void chunk_db_close(struct store *s)
+{
+	struct chunk_db *d = &s->chunks->db;
+
+	for (int i = 0; i < CHUNK_STMTS; i++)
+		sqlite3_finalize(d->stmts[i]);
+	sqlite3_close(d->db); /* an open batch is rolled back */
+	pthread_mutex_destroy(&d->lock);
+}
+
+void chunk_counters(struct store *s, struct chunk_counters *out)
+{
+	struct chunks *c = s->chunks;
+	struct chunk_counts *n = &c->counts;
+
+	*out = (struct chunk_counters){
+		.jobs = atomic_load(&n->jobs), .known = atomic_load(&n->known), .raw_bytes = atomic_load(&n->raw_bytes),
+		.new_bytes = atomic_load(&n->new_bytes), .stored_bytes = atomic_load(&n->stored_bytes),
+		.commits = atomic_load(&n->commits), .lost = atomic_load(&n->lost), .hits = atomic_load(&n->hits),
+		.misses = atomic_load(&n->misses), .decoded_bytes = atomic_load(&n->decoded_bytes),
+		.prefetched = atomic_load(&n->prefetched), .gc_runs = atomic_load(&n->gc_runs),
+		.gc_chunks = atomic_load(&n->gc_chunks), .gc_bytes = atomic_load(&n->gc_bytes),
+	};
+	pthread_mutex_lock(&c->pipe.lock);
+	out->queue = c->pipe.jobs;
+	out->queue_bytes = c->pipe.bytes;
+	pthread_mutex_unlock(&c->pipe.lock);
+	pthread_mutex_lock(&c->cache.lock);
+	out->cache_bytes = c->cache.bytes;
+	pthread_mutex_unlock(&c->cache.lock);
+	pthread_mutex_lock(&c->pins.lock);
+	out->pins = c->pins.counts.n;
+	pthread_mutex_unlock(&c->pins.lock);
+	pthread_mutex_lock(&c->db.lock);
+	out->chunks = (uint64_t)c->db.chunks;
+	out->chunk_raw = (uint64_t)c->db.raw;
+	out->chunk_stored = (uint64_t)c->db.stored;
+	pthread_mutex_unlock(&c->db.lock);
+}
+
+int chunks_open(struct store *s, bool create)
+{
+	int rc;
+
+	s->chunks = calloc(1, sizeof *s->chunks);
+	if (!s->chunks)
+		return ckpt_fail(ENOMEM, "no memory for the chunks");
+	rc = chunk_pins_open(s);
+	if (rc)
+		goto free_chunks;
+	rc = chunk_db_open(s, create);
+	if (rc)
+		goto close_db;
+	rc = chunk_cache_open(s);
+	if (rc)
+		goto close_db;
+	rc = chunk_index_open(s);
+	if (rc)
+		goto close_index;
+	rc = chunk_stage_open(s);
+	if (rc)
+		goto close_stage;
+	rc = gc_open(s);
+	if (rc)
+		goto close_stage;
+	rc = chunk_pipe_open(s);
+	if (rc)
+		goto close_gc;
+	return 0;
+close_gc:
+	gc_close(s);
+close_stage:
+	chunk_stage_close(s);
+close_index:
+	chunk_index_close(s);
+	chunk_cache_close(s);
+close_db:
+	chunk_db_close(s);
+	chunk_pins_close(s);
+free_chunks:
+	free(s->chunks);
+	s->chunks = NULL;
+	return rc;
+}
+
+void chunks_close(struct store *s)
+{
+	if (!s->chunks)
+		return;
+	gc_close(s);
+	chunk_pipe_close(s);
+	chunk_stage_close(s);
+	chunk_index_close(s);
+	chunk_cache_close(s);
+	chunk_db_close(s);
+	chunk_pins_close(s);
+	free(s->chunks);
+	s->chunks = NULL;
+}

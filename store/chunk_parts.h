@@ -1,0 +1,257 @@
+/*
+ * chunk_parts.h: struct chunks and what its modules share with one another.  Nobody else includes it.
+ *
+ *   chunk_db.c     chunks.db: rows, ids, batches
+ *   chunk_index.c  hash -> id, in memory for what is new, in meta.db for what is committed
+ *   chunk_stage.c  chunks that live in meta.db until theirs is committed in chunks.db
+ *   chunk_pipe.c   queue and workers
+ *   chunk_cache.c  decoded chunks
+ *   chunk_pin.c    ids in use, and the marks of a collection
+ *   gc.c           collection
+ */
+#ifndef CHUNK_PARTS_H
+#define CHUNK_PARTS_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+#include "chunk_internal.h"
+#include "meta_internal.h"
+#include "store_internal.h"
+
+/* --- a map from ids to numbers (chunk_pin.c) ------------------------------------------------------ */
+
+/* Open addressing, linear probing; key 0 is an empty slot. */
+struct idmap {
+	uint64_t *keys, *vals;
+	size_t cap, n;
+};
+/* The value's place, or NULL. */
+uint64_t *idmap_find(const struct idmap *m, uint64_t key);
+/* The value's place, made with 0 when new; NULL: no memory. */
+uint64_t *idmap_get(struct idmap *m, uint64_t key);
+void idmap_remove(struct idmap *m, uint64_t key);
+void idmap_release(struct idmap *m);
+
+/* --- chunks.db ------------------------------------------------------------------------------------ */
+
+/* Batches (and the ids in them) that ended badly; neighbours are merged when the table is full. */
+struct lost_batch {
+	uint64_t from, to;
+	uint64_t id_from, id_to;
+	int error;
+};
+
+enum { CHUNK_LOST_MAX = 64, CHUNK_STMTS = 12 };
+
+struct chunk_db {
+	pthread_mutex_t lock;      /* the chunks lock: guards all of this struct but the atomics */
+	sqlite3 *db;
+	sqlite3_stmt *stmts[CHUNK_STMTS];
+	uint64_t next_id;
+	uint64_t first_id, last_id; /* fresh ids of the open batch; 0 none */
+	int64_t chunks, raw, stored;             /* totals, the open batch included */
+	int64_t was_chunks, was_raw, was_stored; /* as committed */
+	struct lost_batch lost[CHUNK_LOST_MAX];
+	unsigned nlost;
+	bool told;                 /* since the last commit the log was told of a loss */
+	/* Written under the lock, read by anybody. */
+	atomic_bool txn;           /* a transaction is open */
+	_Atomic uint64_t batch;    /* number of the open batch */
+	_Atomic uint64_t committed;
+	_Atomic uint64_t pending;
+	_Atomic uint64_t pending_chunks;
+	atomic_bool any_lost;
+};
+
+int chunk_db_open(struct store *s, bool create);
+void chunk_db_close(struct store *s);
+
+/* The positive errno for SQLite's code rc; the same with the message, negative. */
+int chunk_db_errno(sqlite3 *db, int rc);
+int chunk_db_fail(struct chunk_db *d, int rc);
+
+/* A chunk's row without its payload. */
+struct chunk_head {
+	uint64_t base;
+	struct codec_hash hash;
+	uint32_t raw_len, payload_len;
+	int codec;
+};
+/* 1 and *out, 0 no such row, -errno. The first takes the lock, the second wants it held. */
+int chunk_head_read(struct store *s, uint64_t id, struct chunk_head *out);
+int chunk_head_locked(struct store *s, uint64_t id, struct chunk_head *out);
+
+/*
+ * Inserts r under a fresh id (r->id == 0), or under the id it has unless that is there already.  The id is pinned once
+ * with `pin` and entered into the list of what is to be indexed as `twin` (may be NULL).  Sets r->id and r->batch.
+ * Takes the lock.
+ */
+struct twin;
+int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin *twin);
+/* Deletes a row in the open batch. Lock held. */
+int chunk_row_delete(struct store *s, uint64_t id, const struct chunk_head *h);
+/* Has a row that is a difference to `id`: 1 with the smallest such id, 0, -errno. Lock held. */
+int chunk_row_leaned_on(struct store *s, uint64_t id, uint64_t *by);
+/* Ids and hashes of the rows behind `after`, up to n of them; returns how many, or -errno. Takes the lock. */
+int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec_hash *hashes, int n);
+/*
+ * Takes free pages off the file, in the open batch: n at most, and only as many as fit into `ns` nanoseconds.  Returns how
+ * many are left, or -errno.  Takes the lock.
+ */
+int64_t chunk_db_shrink(struct store *s, int n, int64_t ns);
+/* Bytes of chunks.db by its own count. */
+uint64_t chunk_db_size(struct store *s);
+/* The error with which this id was lost, or 0. Takes the lock. */
+int chunk_lost(struct store *s, uint64_t id);
+/* Ids below this are given out. */
+uint64_t chunk_next_id(struct store *s);
+
+/* --- index ---------------------------------------------------------------------------------------- */
+
+/*
+ * A hash that came in in this life and has no index row yet.  BUSY: a worker has it in hand, others that bring the same
+ * bytes wait in `waiters`.  Then it has its id, and is in the list, which is in the order of ids.
+ */
+struct twin {
+	struct twin *next;         /* same bucket */
+	struct twin *older, *newer;
+	struct codec_hash hash;
+	uint32_t raw_len;
+	bool busy;
+	uint64_t id, batch;
+	struct chunk_job *waiters;
+};
+
+struct chunk_index {
+	pthread_mutex_t lock;      /* guards all below; a leaf but for the pins' lock */
+	struct twin **buckets;
+	size_t nbuckets, ntwins;
+	struct twin *oldest, *newest;
+	size_t nlisted;
+	pthread_mutex_t flush;     /* one at a time writes index rows; taken before all others */
+};
+
+int chunk_index_open(struct store *s);   /* brings the index in meta.db up to date */
+void chunk_index_close(struct store *s);
+
+enum twin_found { TWIN_MINE, TWIN_WAIT, TWIN_KNOWN };
+/*
+ * Looks the job's hash up among the twins.  TWIN_KNOWN: j->id and j->batch are set, the id is pinned.  TWIN_WAIT: the
+ * job now belongs to the worker that has its twin.  TWIN_MINE: *mine is a fresh busy twin.  -ENOMEM.
+ */
+int twin_enter(struct store *s, struct chunk_job *j, struct twin **mine);
+/* The twin got its id in `batch`: from now on it is found. Chunks lock held, in the order of ids. */
+void twin_inserted(struct store *s, struct twin *t, uint64_t id, uint64_t batch);
+/* The worker is done with its twin; returns the jobs that waited. A twin that is not in the list is freed. */
+struct chunk_job *twin_leave(struct store *s, struct twin *t);
+/* The batch is lost: forget its twins. Chunks lock held. */
+void twins_lost(struct store *s, uint64_t batch);
+
+/* Looks in meta.db's index; 1: *id is a chunk with these bytes, pinned; 0: none; -errno. No lock held. */
+int chunk_index_lookup(struct store *s, const struct codec_hash *h, uint32_t raw_len, uint64_t *id);
+/* Writes index rows of committed chunks; all, or only when there are at least `least`. */
+int chunk_index_flush(struct store *s, size_t least);
+/* The highest id below which no twin is left. */
+uint64_t chunk_index_settled(struct store *s);
+/* One index row. Meta lock held, in a transaction. */
+int chunk_index_add(struct store *s, const struct codec_hash *h, uint64_t id);
+
+/* --- staged --------------------------------------------------------------------------------------- */
+
+struct chunk_stage {
+	pthread_mutex_t lock;      /* guards the map; a leaf */
+	struct idmap ids;          /* staged id (or one whose staging was rolled back) -> its batch */
+	atomic_bool any;
+};
+int chunk_stage_open(struct store *s);   /* recovery; also tells the highest staged id to chunk_db */
+void chunk_stage_close(struct store *s);
+bool chunk_maybe_staged(struct store *s, uint64_t id);
+/* The staged form of a chunk: 1, 0 there is none, -errno. Takes the meta lock. */
+int chunk_staged_read(struct store *s, uint64_t id, struct chunk_row *out);
+
+/* --- pipeline ------------------------------------------------------------------------------------- */
+
+enum { CHUNK_WORKERS_MAX = 64, CHUNK_PREFETCH_MAX = 64 };
+
+struct chunk_pipe {
+	pthread_mutex_t lock;      /* guards all below; a leaf */
+	pthread_cond_t work, room, done;
+	struct chunk_job *head, **tail;
+	size_t jobs, bytes, limit; /* not done yet, attached ones included */
+	unsigned waiting;          /* in chunk_wait() */
+	bool stop;
+	uint64_t ahead[CHUNK_PREFETCH_MAX]; /* ring of ids to decode ahead */
+	unsigned ahead_at, ahead_n, ahead_busy;
+	pthread_t threads[CHUNK_WORKERS_MAX];
+	unsigned nthreads;
+};
+int chunk_pipe_open(struct store *s);
+void chunk_pipe_close(struct store *s);
+
+/* --- cache ---------------------------------------------------------------------------------------- */
+
+struct cache_entry;
+struct chunk_cache {
+	pthread_mutex_t lock;      /* guards all below; a leaf */
+	pthread_cond_t loaded;
+	struct cache_entry **buckets;
+	size_t nbuckets, n;
+	struct cache_entry *first, *last; /* by last use, newest first; entries being loaded are not in it */
+	size_t bytes, limit;
+	struct codec_ctx *spare[16];      /* decoding contexts not in use */
+	unsigned nspare;
+};
+int chunk_cache_open(struct store *s);
+void chunk_cache_close(struct store *s);
+/* In the cache, or on its way into it. */
+bool chunk_cached(struct store *s, uint64_t id);
+void chunk_cache_drop(struct store *s, uint64_t id);
+
+/* --- pins and marks ------------------------------------------------------------------------------- */
+
+struct chunk_pins {
+	pthread_mutex_t lock;      /* guards all below; innermost of all */
+	struct idmap counts;
+	uint64_t *marks;           /* a bit an id, while a collection runs; else NULL */
+	uint64_t mark_max;
+};
+int chunk_pins_open(struct store *s);
+void chunk_pins_close(struct store *s);
+/* From here on an id that is unpinned is marked, until marks_end(). *marks stays the caller's. */
+void marks_begin(struct store *s, uint64_t *marks, uint64_t max);
+void marks_end(struct store *s);
+void mark(struct store *s, const uint64_t *ids, size_t n);
+/* Neither marked nor pinned. */
+bool chunk_unwanted(struct store *s, uint64_t id);
+
+/* --- collection ----------------------------------------------------------------------------------- */
+
+struct gc {
+	pthread_mutex_t run;       /* one collection at a time; taken before all others */
+	pthread_t thread;
+	/* Of gc_step() and gc_stop(), which one thread calls. */
+	bool started;              /* thread is to be joined */
+	int64_t next_ns;           /* CLOCK_MONOTONIC: no automatic one before */
+	atomic_bool finished, stop, hurry;
+};
+int gc_open(struct store *s);
+void gc_close(struct store *s);
+
+struct chunk_counts {
+	_Atomic uint64_t jobs, known, raw_bytes, new_bytes, stored_bytes, commits, lost, hits, misses, decoded_bytes,
+		prefetched, gc_runs, gc_chunks, gc_bytes;
+};
+
+struct chunks {
+	struct chunk_db db;
+	struct chunk_index index;
+	struct chunk_stage stage;
+	struct chunk_pipe pipe;
+	struct chunk_cache cache;
+	struct chunk_pins pins;
+	struct gc gc;
+	struct chunk_counts counts;
+};
+
+#endif

@@ -1,0 +1,396 @@
+/*
+ * chunk_pipe.c: the way in: a queue and the threads that work on it.
+ *
+ *     submit --> [ jobs, at most `limit` plain bytes ] --> worker --+--> known: pin, done
+ *                                                                   +--> another worker has its twin: wait there
+ *                                                                   +--> new: encode, insert, done (and the waiting twins)
+ *     prefetch --> [ ids, at most CHUNK_PREFETCH_MAX ] --> worker, when there are no jobs
+ *
+ * A job counts against the limit until it is done, so the bytes that writers have given away and that are not stored yet
+ * are bounded; chunk_submit() waits for room, which is the back-pressure a writer feels.  A job that waits for its twin
+ * takes no thread: whoever has the twin finishes both.  Workers hold no lock while they hash and encode.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chunk_parts.h"
+
+enum {
+	BATCH_CHUNKS_MAX = 65536, /* a batch that nobody commits is committed here: its twins are kept in memory */
+	BASE_DEPTH_MAX = 8,       /* a difference may have this many below it */
+	ROW_OVERHEAD = 64 << 10,  /* space that a row may take beside its payload */
+	WORKERS_DEFAULT_MAX = 8,
+};
+
+struct worker {
+	struct store *s;
+	struct codec_ctx *ctx;
+	uint8_t *out;
+	size_t cap;
+};
+
+/* --- jobs ----------------------------------------------------------------------------------------- */
+
+struct chunk_job *chunk_job_new(uint8_t *raw, uint32_t len)
+{
+	struct chunk_job *j = calloc(1, sizeof *j);
+
+	if (!j)
+		return NULL;
+	atomic_init(&j->refs, 1);
+	j->raw = raw;
+	j->len = len;
+	return j;
+}
+
+void chunk_job_ref(struct chunk_job *j)
+{
+	atomic_fetch_add(&j->refs, 1);
+}
+
+void chunk_job_unref(struct chunk_job *j)
+{
+	if (j && atomic_fetch_sub(&j->refs, 1) == 1) {
+		free(j->raw);
+		free(j);
+	}
+}
+
+/* Tells everybody that the job is done, and drops the pipeline's reference. rc: 0 or -errno. */
+static void finish(struct store *s, struct chunk_job *j, int rc)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+
+	j->error = rc;
+	if (rc)
+		j->id = j->batch = 0;
+	pthread_mutex_lock(&p->lock);
+	atomic_store_explicit(&j->done, 1, memory_order_release);
+	p->jobs--;
+	p->bytes -= j->len;
+	pthread_cond_broadcast(&p->room);
+	if (p->waiting)
+		pthread_cond_broadcast(&p->done);
+	pthread_mutex_unlock(&p->lock);
+	chunk_job_unref(j);
+}
+
+int chunk_submit(struct store *s, struct chunk_job *j)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+	int rc = 0;
+
+	if (j->len < 1 || j->len > CODEC_CHUNK_MAX)
+		return ckpt_fail(EINVAL, "a chunk of %u bytes", j->len);
+	if (s->readonly)
+		return ckpt_fail(EROFS, "the store is read-only");
+	if (atomic_load(&s->failed))
+		return ckpt_fail(EIO, "the store has failed; open it anew");
+	pthread_mutex_lock(&p->lock);
+	while (!p->stop && p->bytes > 0 && p->bytes + j->len > p->limit)
+		pthread_cond_wait(&p->room, &p->lock);
+	if (p->stop) {
+		rc = ckpt_fail(ECANCELED, "the store is being closed");
+	} else {
+		chunk_job_ref(j);
+		j->next = NULL;
+		*p->tail = j;
+		p->tail = &j->next;
+		p->jobs++;
+		p->bytes += j->len;
+		pthread_cond_signal(&p->work);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return rc;
+}
+
+int chunk_wait(struct store *s, struct chunk_job *j)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+
+	if (!atomic_load_explicit(&j->done, memory_order_acquire)) {
+		pthread_mutex_lock(&p->lock);
+		p->waiting++;
+		while (!atomic_load_explicit(&j->done, memory_order_acquire))
+			pthread_cond_wait(&p->done, &p->lock);
+		p->waiting--;
+		pthread_mutex_unlock(&p->lock);
+	}
+	return j->error ? ckpt_fail(-j->error, "can't store a chunk: %s", strerror(-j->error)) : 0;
+}
+
+void chunk_prefetch(struct store *s, const uint64_t *ids, size_t n)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+
+	for (size_t i = 0; i < n; i++) {
+		if (ids[i] == 0 || chunk_cached(s, ids[i]))
+			continue;
+		bool full;
+
+		pthread_mutex_lock(&p->lock);
+		full = p->nthreads == 0 || p->head || p->ahead_n + p->ahead_busy >= CHUNK_PREFETCH_MAX;
+		for (unsigned k = 0; !full && k <= p->ahead_n; k++) {
+			if (k == p->ahead_n) {
+				p->ahead[(p->ahead_at + p->ahead_n++) % CHUNK_PREFETCH_MAX] = ids[i];
+				pthread_cond_signal(&p->work);
+				break;
+			}
+			if (p->ahead[(p->ahead_at + k) % CHUNK_PREFETCH_MAX] == ids[i])
+				break;
+		}
+		pthread_mutex_unlock(&p->lock);
+		if (full)
+			return;
+	}
+}
+
+/* --- work ----------------------------------------------------------------------------------------- */
+
+/*
+ * The plain bytes of what may serve as base, pinned, or NULL: a base is a saving, never a duty, so one that is missing,
+ * damaged, or has too many below it is passed over.
+ */
+static struct chunk_buf *base_of(struct store *s, uint64_t id)
+{
+	struct chunk_buf *b = NULL;
+	uint64_t at = id;
+
+	if (chunk_pin(s, id))
+		return NULL;
+	for (int depth = 0; at; depth++) {
+		struct chunk_head h;
+
+		if (depth == BASE_DEPTH_MAX || chunk_head_read(s, at, &h) != 1)
+			goto none;
+		at = h.base;
+	}
+	if (chunk_get(s, id, &b) == 0)
+		return b;
+none:
+	chunk_unpin(s, id);
+	return NULL;
+}
+
+/* Encodes and inserts bytes that the store doesn't have. The id is pinned. */
+static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
+{
+	struct store *s = w->s;
+	struct chunk_buf *base = j->predecessor ? base_of(s, j->predecessor) : NULL;
+	struct chunk_row r = { .hash = j->hash, .raw_len = j->len };
+	int used = 0;
+	int rc = codec_encode(w->ctx, j->raw, j->len, &j->hint, base ? base->data : NULL, base ? base->len : 0, w->out,
+			w->cap, &r.payload_len, &r.codec, &used);
+
+	if (rc)
+		goto out;
+	if (used && base)
+		r.base = j->predecessor;
+	r.payload = w->out;
+	r.check = codec_check(w->out, r.payload_len);
+	rc = store_space_check(s, r.payload_len + ROW_OVERHEAD);
+	if (rc)
+		goto out;
+	rc = chunk_row_insert(s, &r, true, t);
+	if (rc)
+		goto out;
+	j->id = r.id;
+	j->batch = r.batch;
+	atomic_fetch_add(&s->chunks->counts.new_bytes, j->len);
+	atomic_fetch_add(&s->chunks->counts.stored_bytes, r.payload_len);
+out:
+	if (base) {
+		chunk_put(base);
+		chunk_unpin(s, j->predecessor);
+	}
+	return rc;
+}
+
+static void process(struct worker *w, struct chunk_job *j)
+{
+	struct store *s = w->s;
+	struct chunk_counts *n = &s->chunks->counts;
+	struct twin *mine = NULL;
+	int rc = codec_sha256(j->raw, j->len, &j->hash);
+
+	atomic_fetch_add(&n->jobs, 1);
+	atomic_fetch_add(&n->raw_bytes, j->len);
+	if (rc == 0)
+		rc = twin_enter(s, j, &mine);
+	if (rc == TWIN_WAIT)
+		return;
+	if (rc == TWIN_KNOWN) {
+		j->known = true;
+		atomic_fetch_add(&n->known, 1);
+		rc = 0;
+	}
+	if (!mine) {
+		finish(s, j, rc);
+		return;
+	}
+	rc = chunk_index_lookup(s, &j->hash, j->len, &j->id);
+	if (rc == 1) {
+		j->known = true;
+		atomic_fetch_add(&n->known, 1);
+		rc = 0;
+	} else if (rc == 0) {
+		rc = store_new(w, j, mine);
+	}
+	/* Those who waited get a pin each while this job's own still holds. */
+	for (struct chunk_job *o = twin_leave(s, mine), *next; o; o = next) {
+		int rc2 = rc ? rc : chunk_pin(s, j->id);
+
+		next = o->next;
+		if (rc2 == 0) {
+			o->id = j->id;
+			o->batch = j->batch;
+			o->known = true;
+			atomic_fetch_add(&n->known, 1);
+		}
+		finish(s, o, rc2);
+	}
+	finish(s, j, rc);
+	if (atomic_load(&s->chunks->db.pending_chunks) >= BATCH_CHUNKS_MAX) {
+		/* An error is told to those whose batch it was. */
+		chunks_commit(s);
+		chunk_index_flush(s, 1);
+	}
+}
+
+static void look_ahead(struct store *s, uint64_t id)
+{
+	struct chunk_buf *b;
+
+	if (chunk_cached(s, id))
+		return;
+	/* Whoever reads the chunk hears of an error himself. */
+	if (chunk_get(s, id, &b) == 0) {
+		atomic_fetch_add(&s->chunks->counts.prefetched, 1);
+		chunk_put(b);
+	}
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct chunk_pipe *p = &w->s->chunks->pipe;
+
+	pthread_mutex_lock(&p->lock);
+	while (!p->stop) {
+		struct chunk_job *j = p->head;
+
+		if (j) {
+			p->head = j->next;
+			if (!p->head)
+				p->tail = &p->head;
+			pthread_mutex_unlock(&p->lock);
+			process(w, j);
+			pthread_mutex_lock(&p->lock);
+		} else if (p->ahead_n) {
+			uint64_t id = p->ahead[p->ahead_at];
+
+			p->ahead_at = (p->ahead_at + 1) % CHUNK_PREFETCH_MAX;
+			p->ahead_n--;
+			p->ahead_busy++;
+			pthread_mutex_unlock(&p->lock);
+			look_ahead(w->s, id);
+			pthread_mutex_lock(&p->lock);
+			p->ahead_busy--;
+		} else {
+			pthread_cond_wait(&p->work, &p->lock);
+		}
+	}
+	pthread_mutex_unlock(&p->lock);
+	codec_ctx_free(w->ctx);
+	free(w->out);
+	free(w);
+	return NULL;
+}
+
+/* --- open and close ------------------------------------------------------------------------------- */
+
+static int start_worker(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+	struct worker *w = calloc(1, sizeof *w);
+	int rc = ckpt_fail(ENOMEM, "no memory for a worker");
+
+	if (!w)
+		return rc;
+	w->s = s;
+	w->cap = codec_bound(CODEC_CHUNK_MAX);
+	w->out = malloc(w->cap);
+	if (!w->out)
+		goto free_worker;
+	rc = codec_ctx_new(s->opt.effort, &w->ctx);
+	if (rc)
+		goto free_worker;
+	int e = pthread_create(&p->threads[p->nthreads], NULL, work, w);
+
+	if (e) {
+		rc = ckpt_fail(e, "can't start a worker: %s", strerror(e));
+		goto free_worker;
+	}
+	p->nthreads++;
+	return 0;
+free_worker:
+	codec_ctx_free(w->ctx);
+	free(w->out);
+	free(w);
+	return rc;
+}
+
+int chunk_pipe_open(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = s->opt.workers;
+	sigset_t all, was;
+	int rc = 0;
+
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->work, NULL);
+	pthread_cond_init(&p->room, NULL);
+	pthread_cond_init(&p->done, NULL);
+	p->tail = &p->head;
+	p->limit = s->opt.dirty_bytes ? s->opt.dirty_bytes : (size_t)64 << 20;
+	if (n == 0)
+		n = cores < 1 ? 1 : cores > WORKERS_DEFAULT_MAX ? WORKERS_DEFAULT_MAX : (unsigned)cores;
+	if (n > CHUNK_WORKERS_MAX)
+		n = CHUNK_WORKERS_MAX;
+	/* Signals are the business of whoever made us. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	while (rc == 0 && p->nthreads < n)
+		rc = start_worker(s);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (rc)
+		chunk_pipe_close(s);
+	return rc;
+}
+
+void chunk_pipe_close(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+
+	pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	pthread_cond_broadcast(&p->work);
+	pthread_cond_broadcast(&p->room);
+	pthread_mutex_unlock(&p->lock);
+	for (unsigned i = 0; i < p->nthreads; i++)
+		pthread_join(p->threads[i], NULL);
+	p->nthreads = 0;
+	for (struct chunk_job *j = p->head, *next; j; j = next) {
+		next = j->next;
+		finish(s, j, -ECANCELED);
+	}
+	p->head = NULL;
+	pthread_cond_destroy(&p->work);
+	pthread_cond_destroy(&p->room);
+	pthread_cond_destroy(&p->done);
+	pthread_mutex_destroy(&p->lock);
+}

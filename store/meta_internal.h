@@ -1,0 +1,136 @@
+/*
+ * meta_internal.h: the connection to meta.db, for the modules of store/.
+ *
+ * One connection, one mutex, one long transaction.  Every access is
+ *
+ *     rc = meta_begin(s);               takes the lock, makes sure a transaction is open, opens a savepoint
+ *     ...                               statements from meta_stmt()
+ *     return meta_end(s, rc);           rc >= 0 keeps the changes, else they are rolled back; drops the lock
+ *
+ * or meta_lock()/meta_unlock() around reading statements alone.  The lock is not recursive.  Lock order in the store:
+ * file lock, then chunks lock, then meta lock; never the other way round, so chunks_* is not called under the meta lock.
+ *
+ * The transaction is committed by meta_commit().  If SQLite rolls the transaction back by itself (full disk beyond the
+ * reserve, I/O error, no memory) acknowledged changes may be gone: the store is marked failed and every later
+ * meta_begin() gives -EIO.  So that a commit always finds room, meta_end() commits by itself after every thousand rows.
+ */
+#ifndef META_INTERNAL_H
+#define META_INTERNAL_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct store;
+
+/*
+ * Tables (the schema itself is in meta_schema.c; ckptfs-format(5) documents it).  All times are ns since the epoch.
+ *
+ *   config(key TEXT PRIMARY KEY, value)                       format version, store uuid, id high-water marks
+ *   inode(ino INTEGER PRIMARY KEY, mode, nlink, uid, gid, rdev, size, data, atime, mtime, ctime, btime,
+ *         version, parent, cookie, target BLOB)               parent, cookie: the dirent of one of its names (cookie 0:
+ *                                                             not known, look through dirent); target: of symlinks
+ *   dirent(parent, name BLOB, cookie, ino, type, PRIMARY KEY(parent, name)) WITHOUT ROWID
+ *   dirent_order: UNIQUE INDEX on dirent(parent, cookie, ino, type)      readdir, covering; the name of an inode
+ *   xattr(ino, name TEXT, value BLOB, PRIMARY KEY(ino, name)) WITHOUT ROWID
+ *   orphan(ino INTEGER PRIMARY KEY, how, path BLOB)           to reap at open: how 0: a file never published; else unlinked,
+ *                                                             enum store_ending and the path it had (NULL: not for the history)
+ *   version(id INTEGER PRIMARY KEY, ino, size, data, tail, content BLOB)      content: the bytes from offset `tail` on, where
+ *                                                             they are inline (file_publish.c); NULL: nothing is inline
+ *   draft(version INTEGER PRIMARY KEY)                        versions under way, deleted at open
+ *   manifest(version, off, pieces BLOB, PRIMARY KEY(version, off)) WITHOUT ROWID          manifest_internal.h
+ *   history(version INTEGER PRIMARY KEY, path BLOB, how, ended, ino, mode, uid, gid, size, data, atime, mtime, ctime, btime)
+ *   history_path: INDEX on history(path, version)    history_ended: INDEX on history(ended)
+ *   chunk_index(prefix, id, PRIMARY KEY(prefix, id)) WITHOUT ROWID          prefix: codec_hash_prefix()
+ *   staged(id INTEGER PRIMARY KEY, hash BLOB, raw_len, codec, base, "check", data BLOB)   as chunk in chunks.db
+ */
+
+enum { META_APPLICATION_ID = 0x434b5054 }; /* "CKPT": tells our meta.db from anybody else's */
+
+/* Opens meta.db, making it when `create`. Errors as store_open(). meta_close() rolls back what is not committed. */
+int meta_open(struct store *s, bool create);
+void meta_close(struct store *s);
+
+void meta_lock(struct store *s);
+void meta_unlock(struct store *s);
+int meta_begin(struct store *s);
+int meta_end(struct store *s, int rc);
+
+/*
+ * A prepared statement, reset and without bindings, made on first use from `sql` (a string literal: its address is
+ * the key).  NULL with the message set when it can't be prepared; then meta_fail() gives the errno.  Lock held; it is reset
+ * again, by meta_end() or meta_unlock(), and what is bound needs to live until then.
+ */
+sqlite3_stmt *meta_stmt(struct store *s, const char *sql);
+
+/* Steps a statement: 1 a row, 0 done (the statement is reset then), -errno with the message "meta.db: ...". Lock held. */
+int meta_step(struct store *s, sqlite3_stmt *st);
+/* Steps a statement that gives no rows. 0 or -errno. Resets it. */
+int meta_exec(struct store *s, sqlite3_stmt *st);
+/* -errno for what SQLite last said on this connection. */
+int meta_fail(struct store *s);
+
+/*
+ * Commits the open transaction if there is one; with `sync` its WAL frames reach the disk before it returns (a sync runs without
+ * the lock, several callers share one).  Lock not held.  Before the COMMIT it calls tree_before_commit() (tree_internal.h) with the
+ * lock held, in the transaction; an error of that is its own.
+ */
+int meta_commit(struct store *s, bool sync);
+/* Something waits to be committed. Takes no lock. */
+bool meta_dirty(struct store *s);
+/* Commits that no sync covers yet. */
+bool meta_unsynced(struct store *s);
+/*
+ * Copies the WAL into meta.db when it has grown beyond `limit` bytes; short of space its blocks are given back too.  Called from
+ * store_tick only.
+ */
+int meta_checkpoint(struct store *s, uint64_t limit);
+
+/* Fresh ids, never used twice in the life of the store (blocks are reserved in config). Lock held, in a transaction. */
+enum meta_seq { META_INO, META_COOKIE, META_VERSION, META_SEQS };
+int64_t meta_next(struct store *s, enum meta_seq which); /* > 0 or -errno */
+
+static inline int64_t meta_ns(struct timespec t) { return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec; }
+struct timespec meta_timespec(int64_t ns);  /* floor division, so that times before 1970 work */
+int64_t meta_now(void);                     /* CLOCK_REALTIME */
+
+/* meta_schema.c: makes the tables in a new meta.db, or sees that they are ours and not too new. */
+int meta_schema_open(struct store *s, sqlite3 *db, bool create);
+
+/* --- tree pieces that content needs (store_tree.c) --------------------------------------------------- */
+
+/* The row of an inode into *out; -ENOENT. Lock held. */
+struct store_attr;
+int meta_inode_get(struct store *s, uint64_t ino, struct store_attr *out);
+
+/* A provisional file is settled: it stays after a crash from the next commit on. Lock held; the last step of its transaction. */
+int meta_settle(struct store *s, uint64_t ino);
+bool meta_is_provisional(struct store *s, uint64_t ino);
+
+/* --- history pieces (history.c) --------------------------------------------------- */
+
+/*
+ * The version loses its place: kept in the history under the path of `ino` (or, with path given, that), or, where the rules
+ * say no (too small, history off, appended), deleted with its manifest rows.  `how` is enum store_ending.  attr: the inode as it was.  Lock held, in a transaction.
+ */
+int meta_version_end(struct store *s, uint64_t version, const struct store_attr *attr, int how, bool keep,
+		const char *path, size_t path_len);
+/* Deletes a version, its inline content and manifest rows. Lock held, in a transaction. */
+int meta_version_delete(struct store *s, uint64_t version);
+
+/* --- content pieces (file_publish.c) --------------------------------------------------- */
+
+/* Notes, or forgets, that a version is a draft: one that a crash leaves behind. Lock held, in a transaction. */
+int meta_draft(struct store *s, uint64_t version, bool is);
+/* Deletes the drafts that a crash left. At open. Lock not held. */
+int drafts_recover(struct store *s);
+
+/* --- content pieces (file_publish.c) --------------------------------------------------- */
+
+/* Notes, or forgets, that a version is a draft: one that a crash leaves behind. Lock held, in a transaction. */
+int meta_draft(struct store *s, uint64_t version, bool is);
+/* Deletes the drafts that a crash left. At open, after tree_open(). Lock not held. */
+int drafts_recover(struct store *s);
+
+#endif

@@ -1,0 +1,208 @@
+/*
+ * meta_schema.c: the tables of meta.db, made and recognised.
+ *
+ * A store is made in one transaction that ends with the row 'format' of config.  A crash before its commit leaves a
+ * meta.db of no tables (SQLite writes the page that says "WAL" on its own), and that counts as not yet made: the next
+ * open with `create` goes on from there.  A file with tables that does not carry our application id is
+ * somebody else's and is left alone.
+ *
+ * The version of the format stands twice: as user_version in the file's header, where every program can read it
+ * whatever the tables look like, and as config.format.  A program reads and writes formats up to its own STORE_FORMAT.
+ *
+ * Tables are STRICT, so that a name bound as text where bytes are kept is an error and not a second, unequal
+ * name.  Names, paths and hashes are bytes (BLOB); only the names of extended attributes are TEXT.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "meta_internal.h"
+#include "store_internal.h"
+
+static const char schema[] =
+	"CREATE TABLE config(key TEXT NOT NULL PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE inode("
+	" ino INTEGER PRIMARY KEY,"
+	" mode INTEGER NOT NULL, nlink INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
+	" rdev INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0, data INTEGER NOT NULL DEFAULT 0,"
+	" atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, btime INTEGER NOT NULL,"
+	" version INTEGER NOT NULL DEFAULT 0, parent INTEGER NOT NULL DEFAULT 0,"
+	" cookie INTEGER NOT NULL DEFAULT 0, target BLOB"
+	") STRICT;"
+
+	"CREATE TABLE dirent("
+	" parent INTEGER NOT NULL, name BLOB NOT NULL, cookie INTEGER NOT NULL, ino INTEGER NOT NULL,"
+	" type INTEGER NOT NULL, PRIMARY KEY(parent, name)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE UNIQUE INDEX dirent_order ON dirent(parent, cookie, ino, type);"
+
+	"CREATE TABLE xattr("
+	" ino INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY(ino, name)"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE orphan(ino INTEGER PRIMARY KEY, how INTEGER NOT NULL, path BLOB) STRICT;"
+
+	"CREATE TABLE version("
+	" id INTEGER PRIMARY KEY,"
+	" ino INTEGER NOT NULL, size INTEGER NOT NULL, data INTEGER NOT NULL, tail INTEGER NOT NULL DEFAULT 0,"
+	" content BLOB"
+	") STRICT;"
+	"CREATE TABLE draft(version INTEGER PRIMARY KEY) STRICT;"
+
+	"CREATE TABLE manifest("
+	" version INTEGER NOT NULL, off INTEGER NOT NULL, pieces BLOB NOT NULL, PRIMARY KEY(version, off)"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE history("
+	" version INTEGER PRIMARY KEY,"
+	" path BLOB NOT NULL, how INTEGER NOT NULL, ended INTEGER NOT NULL, ino INTEGER NOT NULL,"
+	" mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL,"
+	" size INTEGER NOT NULL, data INTEGER NOT NULL, atime INTEGER NOT NULL, mtime INTEGER NOT NULL,"
+	" ctime INTEGER NOT NULL, btime INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE INDEX history_path ON history(path, version);"
+	"CREATE INDEX history_ended ON history(ended);"
+
+	"CREATE TABLE chunk_index("
+	" prefix INTEGER NOT NULL, id INTEGER NOT NULL, PRIMARY KEY(prefix, id)"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE staged("
+	" id INTEGER PRIMARY KEY,"
+	" hash BLOB NOT NULL, raw_len INTEGER NOT NULL, codec INTEGER NOT NULL, base INTEGER NOT NULL,"
+	" \"check\" INTEGER NOT NULL, data BLOB NOT NULL"
+	") STRICT;";
+
+/* Cookies below 16 are left to those who list directories ("." and ".."); inode 1 is the root. */
+static const char first_ids[] =
+	"INSERT INTO config VALUES('next_ino', 2), ('next_cookie', 16), ('next_version', 1);";
+
+static int pragma_int(struct store *s, sqlite3 *db, const char *sql, int64_t *out)
+{
+	sqlite3_stmt *st;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+		return meta_fail(s);
+	int rc = 0;
+	if (sqlite3_step(st) == SQLITE_ROW)
+		*out = sqlite3_column_int64(st, 0);
+	else
+		rc = meta_fail(s);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int run(struct store *s, sqlite3 *db, const char *sql)
+{
+	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : meta_fail(s);
+}
+
+/* A row of config: a number, or 16 random bytes when it is negative. */
+static int put_config(struct store *s, sqlite3 *db, const char *key, int64_t number)
+{
+	sqlite3_stmt *st;
+	uint8_t uuid[16];
+
+	if (number < 0 && getrandom(uuid, sizeof uuid, 0) != (ssize_t)sizeof uuid)
+		return ckpt_fail(EIO, "no random bytes for the store's uuid");
+	if (sqlite3_prepare_v2(db, "INSERT INTO config VALUES(?, ?)", -1, &st, NULL) != SQLITE_OK)
+		return meta_fail(s);
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	if (number < 0)
+		sqlite3_bind_blob(st, 2, uuid, sizeof uuid, SQLITE_STATIC);
+	else
+		sqlite3_bind_int64(st, 2, number);
+	int rc = sqlite3_step(st) == SQLITE_DONE ? 0 : meta_fail(s);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int put_root(struct store *s, sqlite3 *db)
+{
+	sqlite3_stmt *st;
+
+	if (sqlite3_prepare_v2(db, "INSERT INTO inode(ino, mode, nlink, uid, gid, atime, mtime, ctime, btime, parent)"
+			" VALUES(?1, ?2, 2, ?3, ?4, ?5, ?5, ?5, ?5, ?1)", -1, &st, NULL) != SQLITE_OK)
+		return meta_fail(s);
+	sqlite3_bind_int64(st, 1, STORE_ROOT);
+	sqlite3_bind_int64(st, 2, S_IFDIR | 0755);
+	sqlite3_bind_int64(st, 3, geteuid());
+	sqlite3_bind_int64(st, 4, getegid());
+	sqlite3_bind_int64(st, 5, meta_now());
+	int rc = sqlite3_step(st) == SQLITE_DONE ? 0 : meta_fail(s);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int make(struct store *s, sqlite3 *db)
+{
+	char mark[96];
+	int rc;
+
+	rc = run(s, db, "BEGIN IMMEDIATE");
+	if (rc < 0)
+		return rc;
+	sqlite3_snprintf(sizeof mark, mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+			META_APPLICATION_ID, STORE_FORMAT);
+	if ((rc = run(s, db, schema)) < 0 || (rc = run(s, db, first_ids)) < 0 || (rc = put_root(s, db)) < 0 ||
+	    (rc = run(s, db, mark)) < 0 || (rc = put_config(s, db, "uuid", -1)) < 0 ||
+	    (rc = put_config(s, db, "format", STORE_FORMAT)) < 0 || (rc = run(s, db, "COMMIT")) < 0) {
+		if (!sqlite3_get_autocommit(db))
+			sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+		return ckpt_context(rc, "making the store '%s'", s->path);
+	}
+	if (sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
+		return ckpt_context(meta_fail(s), "making the store '%s'", s->path);
+	return 0;
+}
+
+static int too_new(struct store *s, int64_t format)
+{
+	return ckpt_fail(EPROTONOSUPPORT, "store '%s' has format %lld, made by a newer ckptfs; this one knows formats up to %d",
+			s->path, (long long)format, STORE_FORMAT);
+}
+
+int meta_schema_open(struct store *s, sqlite3 *db, bool create)
+{
+	int64_t id, user_version, tables, format;
+	int rc;
+
+	if ((rc = pragma_int(s, db, "PRAGMA application_id", &id)) < 0 ||
+	    (rc = pragma_int(s, db, "PRAGMA user_version", &user_version)) < 0 ||
+	    (rc = pragma_int(s, db, "SELECT count(*) FROM sqlite_schema", &tables)) < 0)
+		return rc;
+	if (tables == 0 && id == 0) {
+		if (!create)
+			return ckpt_fail(ENOENT, "no store at '%s': its meta.db was never finished", s->path);
+		if (s->readonly)
+			return ckpt_fail(EROFS, "store '%s' was never finished and can't be made read-only", s->path);
+		/* chunks.db comes after a finished meta.db: what is missing here was lost, and is not made anew. */
+		char *chunks = sqlite3_mprintf("%s/chunks.db", s->path);
+		struct stat st;
+
+		if (!chunks)
+			return ckpt_fail(ENOMEM, "no memory to make store '%s'", s->path);
+		rc = stat(chunks, &st);
+		sqlite3_free(chunks);
+		if (rc == 0 && st.st_size > 0)
+			return ckpt_fail(EIO, "store '%s' is damaged: it has chunks, but its meta.db is empty", s->path);
+		/* Only now: nothing of a file that is not ours may be changed. */
+		rc = run(s, db, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = WAL;");
+		return rc < 0 ? rc : make(s, db);
+	}
+	if (id != META_APPLICATION_ID)
+		return ckpt_fail(ENOTEMPTY, "'%s/meta.db' is no database of ckptfs", s->path);
+	if (user_version > STORE_FORMAT)
+		return too_new(s, user_version);
+	if ((rc = pragma_int(s, db, "SELECT coalesce((SELECT value FROM config WHERE key = 'format'), 0)", &format)) < 0)
+		return rc;
+	if (format > STORE_FORMAT)
+		return too_new(s, format);
+	if (format < 1 || format != user_version)
+		return ckpt_fail(EIO, "store '%s': meta.db is damaged (format %lld, header %lld)", s->path,
+				(long long)format, (long long)user_version);
+	return 0;
+}

@@ -1,0 +1,541 @@
+/*
+ * store_vfs.c: what SQLite's writes pass through, and the space they find.
+ *
+ * A full disk.  SQLite ends a transaction by itself when a write of it fails, and with it every operation that was
+ * acknowledged since the last commit.  Three things keep it from coming to that:
+ *
+ *   1. store_space_check() refuses an operation while there still is a margin of SPACE_MARGIN.  It sees other writers of the
+ *      filesystem with a delay only, and no quotas.
+ *   2. The file `reserve` holds RESERVE bytes.  When a write of a database fails for want of space, it is cut to
+ *      nothing and the write is tried once more.  A commit of meta.db never needs more (COMMIT_ROWS in meta.c).
+ *   3. From then on the store is short of space, operations are refused by the margin or else have their -ENOSPC, and history
+ *      and garbage are given back, until there is room for a reserve again.
+ *
+ * Write-behind.  Chunks are committed with one fsync after possibly gigabytes, which SQLite hands to the page cache
+ * early by spilling.  So that the disk works meanwhile and the fsync at the end is short, writeback of every
+ * WRITE_BEHIND bytes written to chunks.db is started with sync_file_range(2).  It starts writing and promises nothing; what
+ * is durable is still SQLite's business alone.  The call needs a descriptor, and SQLite shows none, so the file has a second one;
+ * closing a descriptor drops all of a process's POSIX locks on the file, hence it is opened and closed while
+ * SQLite's is open without locks or closed.
+ *
+ * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal.  That is true,
+ * since our flock keeps other writers away, and store_db_flags() has made sure there is nothing to recover.
+ *
+ * The methods are those of version 1, without shared memory and mapping: the databases are used in exclusive
+ * mode and never mapped.
+ */
+#include "vfs_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store_internal.h"
+
+enum {
+	RESERVE = 8 << 20,
+	SPACE_MARGIN = 4 << 20,
+	WRITE_BEHIND = 8 << 20,
+	SPACE_AGE_NS = 5 * 1000 * 1000,    /* how long an answer of statvfs is believed */
+};
+
+static int has_leftover(const char *db, const char *suffix);
+
+static const int64_t SHORT_NS = 5000000000; /* how long a refusal counts as being short of space */
+
+struct vfs {
+	sqlite3_vfs base;            /* first: SQLite passes its address back */
+	sqlite3_vfs *under;
+	const char *dir;             /* the store's path, borrowed */
+
+	atomic_llong room;           /* bytes that may be promised until the next statvfs */
+	atomic_llong asked;          /* CLOCK_MONOTONIC ns of the last one; 0 none */
+	atomic_llong refused;        /* when space was refused last; 0 never */
+	atomic_bool no_reserve;      /* it is given up, or never was made */
+	pthread_mutex_t lock;        /* guards reserve_fd and the size of that file; innermost */
+	int reserve_fd;
+	char name[];
+};
+
+struct file {
+	sqlite3_file base;           /* first */
+	struct vfs *vfs;
+	sqlite3_file *under;         /* behind this struct */
+	bool immutable;
+	int behind_fd;               /* for sync_file_range; -1 none */
+	sqlite3_int64 lo, hi;        /* written since writeback was last started */
+	sqlite3_int64 amount;
+};
+
+/* The VFS below finds its struct aligned as malloc() would have it. */
+enum { FILE_SIZE = (sizeof(struct file) + 15) & ~(size_t)15 };
+
+static atomic_uint vfs_count;
+
+static int64_t monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* --- space ---------------------------------------------------------------------------------------- */
+
+/* Bytes that are free beside the margin; negative when less than that. A filesystem that doesn't say counts as roomy. */
+static int64_t free_room(struct vfs *v, uint64_t *total)
+{
+	struct statvfs st;
+
+	if (statvfs(v->dir, &st) < 0 || st.f_blocks == 0) {
+		*total = INT64_MAX;
+		return INT64_MAX;
+	}
+	uint64_t unit = st.f_frsize ? st.f_frsize : st.f_bsize, avail;
+	if (__builtin_mul_overflow((uint64_t)st.f_blocks, unit, total))
+		*total = INT64_MAX;
+	if (__builtin_mul_overflow((uint64_t)st.f_bavail, unit, &avail) || avail > INT64_MAX)
+		avail = INT64_MAX;
+	/* On a tiny filesystem the margin is a part of it. */
+	uint64_t margin = *total / 32 < SPACE_MARGIN ? *total / 32 : SPACE_MARGIN;
+	return (int64_t)avail - (int64_t)margin;
+}
+
+int store_space_check(struct store *s, uint64_t bytes)
+{
+	struct vfs *v = s->below;
+	int64_t now = monotonic(), want = bytes > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)bytes;
+	uint64_t total;
+
+	if (now - atomic_load(&v->asked) < SPACE_AGE_NS && atomic_fetch_sub(&v->room, want) >= want)
+		return 0;
+	int64_t room = free_room(v, &total);
+	atomic_store(&v->asked, now);
+	atomic_store(&v->room, room - want);
+	if (room >= want)
+		return 0;
+	atomic_store(&v->refused, now);
+	return ckpt_fail(ENOSPC, "no space left on the disk below '%s'", s->path);
+}
+
+bool store_short_of_space(struct store *s)
+{
+	struct vfs *v = s->below;
+	int64_t refused = atomic_load(&v->refused);
+
+	return atomic_load(&v->no_reserve) || (refused && monotonic() - refused < SHORT_NS);
+}
+
+/* Cuts the reserve. False: there is none, so nothing is won. Keeps errno. */
+static bool give_up_reserve(struct vfs *v)
+{
+	int saved = errno;
+	bool cut = false;
+
+	pthread_mutex_lock(&v->lock);
+	if (!atomic_load(&v->no_reserve)) {
+		/* The sync makes filesystems that hold freed blocks until their own commit hand them out. */
+		cut = ftruncate(v->reserve_fd, 0) == 0;
+		fsync(v->reserve_fd);
+		atomic_store(&v->no_reserve, true);
+	}
+	pthread_mutex_unlock(&v->lock);
+	if (cut)
+		ckpt_log(LOG_WARNING, "store '%s': the disk is full, the reserve is in use", v->dir);
+	errno = saved;
+	return cut;
+}
+
+static void take_reserve(struct vfs *v)
+{
+	uint64_t total;
+	int64_t room = free_room(v, &total);
+	uint64_t size = total / 16 < RESERVE ? total / 16 : RESERVE;
+
+	pthread_mutex_lock(&v->lock);
+	if (atomic_load(&v->no_reserve) && v->reserve_fd >= 0) {
+		struct stat st;
+		bool there = fstat(v->reserve_fd, &st) == 0 && (uint64_t)st.st_size == size &&
+				(uint64_t)st.st_blocks * 512 >= size;
+
+		/* As much again has to be free, so that it isn't given and taken all the time. */
+		if (there || (room >= (int64_t)(2 * size) && posix_fallocate(v->reserve_fd, 0, (off_t)size) == 0))
+			atomic_store(&v->no_reserve, false);
+		else if (ftruncate(v->reserve_fd, 0) < 0)
+			ckpt_log(LOG_WARNING, "store '%s': can't cut the file 'reserve': %s", v->dir, strerror(errno));
+	}
+	pthread_mutex_unlock(&v->lock);
+}
+
+void store_vfs_tick(struct store *s)
+{
+	if (!s->readonly && atomic_load(&s->below->no_reserve))
+		take_reserve(s->below);
+}
+
+static bool is_full(int rc)
+{
+	return rc == SQLITE_FULL ||
+			(((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN) && (errno == ENOSPC || errno == EDQUOT));
+}
+
+/* --- a file --------------------------------------------------------------------------------------- */
+
+static struct file *file_of(sqlite3_file *p)
+{
+	return (struct file *)p;
+}
+
+static int file_close(sqlite3_file *p)
+{
+	struct file *f = file_of(p);
+	int rc = f->under->pMethods ? f->under->pMethods->xClose(f->under) : SQLITE_OK;
+
+	if (f->behind_fd >= 0)
+		close(f->behind_fd);
+	f->behind_fd = -1;
+	return rc;
+}
+
+static int file_read(sqlite3_file *p, void *buf, int n, sqlite3_int64 off)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xRead(f->under, buf, n, off);
+}
+
+static void write_behind(struct file *f, int n, sqlite3_int64 off)
+{
+	if (f->amount == 0 || off < f->lo)
+		f->lo = off;
+	if (f->amount == 0 || off + n > f->hi)
+		f->hi = off + n;
+	f->amount += n;
+	if (f->amount < WRITE_BEHIND)
+		return;
+	if (sync_file_range(f->behind_fd, f->lo, f->hi - f->lo, SYNC_FILE_RANGE_WRITE) < 0 &&
+	    (errno == ENOSYS || errno == ESPIPE || errno == EINVAL)) {
+		/* A filesystem without it: the fsync of the commit does it all. The descriptor stays (POSIX locks). */
+		f->amount = INT64_MIN / 2;
+		return;
+	}
+	f->amount = 0;
+}
+
+static int file_write(sqlite3_file *p, const void *buf, int n, sqlite3_int64 off)
+{
+	struct file *f = file_of(p);
+	int rc = f->under->pMethods->xWrite(f->under, buf, n, off);
+
+	if (rc != SQLITE_OK && is_full(rc) && give_up_reserve(f->vfs))
+		rc = f->under->pMethods->xWrite(f->under, buf, n, off);
+	if (rc == SQLITE_OK && f->behind_fd >= 0)
+		write_behind(f, n, off);
+	return rc;
+}
+
+static int file_truncate(sqlite3_file *p, sqlite3_int64 size)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xTruncate(f->under, size);
+}
+
+static int file_sync(sqlite3_file *p, int flags)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xSync(f->under, flags);
+}
+
+static int file_size(sqlite3_file *p, sqlite3_int64 *size)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xFileSize(f->under, size);
+}
+
+static int file_lock(sqlite3_file *p, int level)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xLock(f->under, level);
+}
+
+static int file_unlock(sqlite3_file *p, int level)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xUnlock(f->under, level);
+}
+
+static int file_check_reserved(sqlite3_file *p, int *out)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xCheckReservedLock(f->under, out);
+}
+
+static int file_control(sqlite3_file *p, int op, void *arg)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xFileControl(f->under, op, arg);
+}
+
+static int file_sector_size(sqlite3_file *p)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xSectorSize ? f->under->pMethods->xSectorSize(f->under) : 0;
+}
+
+static int file_characteristics(sqlite3_file *p)
+{
+	struct file *f = file_of(p);
+	int dc = f->under->pMethods->xDeviceCharacteristics ? f->under->pMethods->xDeviceCharacteristics(f->under) : 0;
+
+	return f->immutable ? dc | SQLITE_IOCAP_IMMUTABLE : dc;
+}
+
+static const sqlite3_io_methods methods = {
+	.iVersion = 1,
+	.xClose = file_close,
+	.xRead = file_read,
+	.xWrite = file_write,
+	.xTruncate = file_truncate,
+	.xSync = file_sync,
+	.xFileSize = file_size,
+	.xLock = file_lock,
+	.xUnlock = file_unlock,
+	.xCheckReservedLock = file_check_reserved,
+	.xFileControl = file_control,
+	.xSectorSize = file_sector_size,
+	.xDeviceCharacteristics = file_characteristics,
+};
+
+/* --- the VFS -------------------------------------------------------------------------------------- */
+
+static struct vfs *vfs_of(sqlite3_vfs *p)
+{
+	return (struct vfs *)p;
+}
+
+static bool named(const char *path, const char *name)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash && strcmp(slash + 1, name) == 0;
+}
+
+static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int flags, int *out_flags)
+{
+	struct vfs *v = vfs_of(p);
+	struct file *f = file_of(file);
+	int granted = 0, rc;
+
+	memset(f, 0, sizeof *f);
+	f->vfs = v;
+	f->behind_fd = -1;
+	f->under = (sqlite3_file *)((char *)f + FILE_SIZE);
+	memset(f->under, 0, (size_t)v->under->szOsFile);
+	rc = v->under->xOpen(v->under, path, f->under, flags, &granted);
+	if (rc != SQLITE_OK && is_full(rc) && give_up_reserve(v)) {
+		if (f->under->pMethods)
+			f->under->pMethods->xClose(f->under);
+		memset(f->under, 0, (size_t)v->under->szOsFile);
+		rc = v->under->xOpen(v->under, path, f->under, flags, &granted);
+	}
+	/* A VFS that sets pMethods on failure wants xClose called; so do we then. */
+	f->base.pMethods = f->under->pMethods ? &methods : NULL;
+	if (rc != SQLITE_OK)
+		return rc;
+	if (out_flags)
+		*out_flags = granted;
+	if (!path || !(flags & SQLITE_OPEN_MAIN_DB))
+		return SQLITE_OK;
+	f->immutable = (flags & SQLITE_OPEN_READONLY) && has_leftover(path, "-wal") == 0 && has_leftover(path, "-journal") == 0;
+
+	struct stat st;
+	/* A new database is its owner's; SQLite gives journals the mode of their database. */
+	if ((flags & SQLITE_OPEN_CREATE) && lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 &&
+	    (st.st_mode & 077) && chmod(path, 0600) < 0)
+		ckpt_log(LOG_WARNING, "can't set the mode of '%s': %s", path, strerror(errno));
+	/* A VFS below that keeps its files elsewhere (tests) leaves nothing here to open: no write-behind then. */
+	if ((flags & SQLITE_OPEN_READWRITE) && named(path, "chunks.db"))
+		f->behind_fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	return SQLITE_OK;
+}
+
+static int vfs_delete(sqlite3_vfs *p, const char *path, int sync)
+{
+	return vfs_of(p)->under->xDelete(vfs_of(p)->under, path, sync);
+}
+
+static int vfs_access(sqlite3_vfs *p, const char *path, int flags, int *out)
+{
+	return vfs_of(p)->under->xAccess(vfs_of(p)->under, path, flags, out);
+}
+
+static int vfs_full_pathname(sqlite3_vfs *p, const char *path, int n, char *out)
+{
+	return vfs_of(p)->under->xFullPathname(vfs_of(p)->under, path, n, out);
+}
+
+static int vfs_randomness(sqlite3_vfs *p, int n, char *out)
+{
+	return vfs_of(p)->under->xRandomness(vfs_of(p)->under, n, out);
+}
+
+static int vfs_sleep(sqlite3_vfs *p, int us)
+{
+	return vfs_of(p)->under->xSleep(vfs_of(p)->under, us);
+}
+
+static int vfs_current_time(sqlite3_vfs *p, double *out)
+{
+	return vfs_of(p)->under->xCurrentTime(vfs_of(p)->under, out);
+}
+
+static int vfs_last_error(sqlite3_vfs *p, int n, char *out)
+{
+	return vfs_of(p)->under->xGetLastError ? vfs_of(p)->under->xGetLastError(vfs_of(p)->under, n, out) : 0;
+}
+
+int store_vfs_reserve(struct store *s)
+{
+	struct vfs *v = s->below;
+	char *path = sqlite3_mprintf("%s/reserve", s->path);
+
+	if (!path)
+		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
+	v->reserve_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = errno;
+	sqlite3_free(path);
+	/* Without an inode left for it there is no reserve; the store opens and is short of space. */
+	if (v->reserve_fd < 0 && err != ENOSPC && err != EDQUOT)
+		return ckpt_fail(err, "can't open '%s/reserve': %s", s->path, strerror(err));
+	take_reserve(v);
+	return 0;
+}
+
+int store_vfs_open(struct store *s, const char *below)
+{
+	sqlite3_vfs *under = sqlite3_vfs_find(below);
+
+	if (!under)
+		return ckpt_fail(ENOENT, "no SQLite VFS is named '%s'", below ? below : "(default)");
+	size_t len = strlen(under->zName) + sizeof "ckptfs::4294967295";
+	struct vfs *v = calloc(1, sizeof *v + len);
+	if (!v)
+		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
+	sqlite3_snprintf((int)len, v->name, "ckptfs:%s:%u", under->zName, atomic_fetch_add(&vfs_count, 1));
+	v->under = under;
+	v->dir = s->path;
+	v->reserve_fd = -1;
+	atomic_store(&v->no_reserve, !s->readonly);
+	pthread_mutex_init(&v->lock, NULL);
+	v->base = (sqlite3_vfs){
+		.iVersion = 1,
+		.szOsFile = FILE_SIZE + under->szOsFile,
+		.mxPathname = under->mxPathname,
+		.zName = v->name,
+		.xOpen = vfs_open,
+		.xDelete = vfs_delete,
+		.xAccess = vfs_access,
+		.xFullPathname = vfs_full_pathname,
+		.xRandomness = vfs_randomness,
+		.xSleep = vfs_sleep,
+		.xCurrentTime = vfs_current_time,
+		.xGetLastError = vfs_last_error,
+	};
+	s->vfs = strdup(v->name);
+	if (!s->vfs || sqlite3_vfs_register(&v->base, 0) != SQLITE_OK) {
+		free(s->vfs);
+		s->vfs = NULL;
+		pthread_mutex_destroy(&v->lock);
+		free(v);
+		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
+	}
+	s->below = v;
+	return 0;
+}
+
+void store_vfs_close(struct store *s)
+{
+	struct vfs *v = s->below;
+
+	if (!v)
+		return;
+	sqlite3_vfs_unregister(&v->base);
+	if (v->reserve_fd >= 0)
+		close(v->reserve_fd);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+	free(s->vfs);
+	s->vfs = NULL;
+	s->below = NULL;
+}
+
+/* --- how a database is opened ----------------------------------------------------------------------- */
+
+/* A WAL with frames, or a journal whose header is not cleared: 1, 0, or -errno. */
+static int has_leftover(const char *db, const char *suffix)
+{
+	static const unsigned char magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+	enum { WAL_HEADER = 32 };
+	unsigned char head[8];
+	struct stat st;
+	int rc = 0;
+
+	char *path = sqlite3_mprintf("%s%s", db, suffix);
+	if (!path)
+		return ckpt_fail(ENOMEM, "no memory to open '%s'", db);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0) {
+		if (errno != ENOENT)
+			rc = ckpt_fail(errno, "can't open '%s': %s", path, strerror(errno));
+		goto done;
+	}
+	if (fstat(fd, &st) < 0)
+		rc = ckpt_fail(errno, "can't look at '%s': %s", path, strerror(errno));
+	else if (strcmp(suffix, "-wal") == 0)
+		rc = st.st_size > WAL_HEADER;
+	else
+		rc = pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && memcmp(head, magic, sizeof head) == 0;
+	close(fd);
+done:
+	sqlite3_free(path);
+	return rc;
+}
+
+int store_db_flags(struct store *s, const char *name, bool create)
+{
+	int wal, journal;
+
+	if (!s->readonly)
+		return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+	char *path = sqlite3_mprintf("%s/%s", s->path, name);
+	if (!path)
+		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
+	wal = has_leftover(path, "-wal");
+	journal = has_leftover(path, "-journal");
+	sqlite3_free(path);
+	if (wal < 0 || journal < 0)
+		return wal < 0 ? wal : journal;
+	if (!wal && !journal)
+		return SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
+	if (access(s->path, W_OK) < 0)
+		return ckpt_fail(EROFS, "store '%s' was not closed cleanly: its %s needs a recovery, which takes write access", s->path,
+				name);
+	return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+}
