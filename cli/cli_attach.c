@@ -1,0 +1,146 @@
+/*
+ * cli_attach.c: how a command gets hold of its store.
+ *
+ *   nobody has it open          open it here
+ *   a mount has it              that process carries out the command (control_client.c)
+ *   another command has it      wait for it, 10 s at most
+ *
+ * Which of these holds can change at any moment (a mount that is just starting has the lock and no ear yet), so they are
+ * tried in turn until one succeeds.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "control.h"
+#include "progress.h"
+#include "target.h"
+
+enum { WAIT_MS = 10000, STEP_MS = 50 };
+
+/* Are these two names of one directory? */
+static bool same_store(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	if (strcmp(a, b) == 0)
+		return true;
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int the_store(struct cli *c, const struct target *t, size_t n, const char **out)
+{
+	const char *store = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!t[i].in_store)
+			continue;
+		if (store == NULL)
+			store = t[i].store;
+		else if (!same_store(store, t[i].store))
+			return cli_usage(c, "%s and %s are two stores; a command works on one", store, t[i].store);
+	}
+	if (store == NULL)
+		return cli_usage(c, "none of these names a store: say STORE:PATH");
+	*out = store;
+	return -1;
+}
+
+static int open_here(struct cli *c, const char *store, unsigned need)
+{
+	struct fs_options o = {
+		.store = { .create = (need & CLI_MAKE) != 0, .effort = CODEC_DEFAULT, .history_seconds = -1 },
+	};
+	int rc = fs_open(store, &o, &c->fs);
+
+	/* On a medium, or with rights, that allow no writing a store can be read as long as it needs no recovery. */
+	if ((rc == -EROFS || rc == -EACCES) && !(need & (CLI_WRITE | CLI_MAKE))) {
+		o.store.readonly = true;
+		rc = fs_open(store, &o, &c->fs);
+	}
+	return rc;
+}
+
+static void wait_a_step(void)
+{
+	struct timespec t = { .tv_nsec = STEP_MS * 1000000L };
+
+	nanosleep(&t, NULL);
+}
+
+/* Somebody has it and nobody answers: says so once, on a terminal, and forgets the line again. */
+static void say_waiting(struct cli *c, const char *store, bool *said)
+{
+	char mountpoint[4096];
+	int pid;
+
+	if (*said || !c->err_tty || store_owner(store, &pid, mountpoint, sizeof(mountpoint)) != 1)
+		return;
+	*said = true;
+	fprintf(c->err, "ckptfs %s: waiting for process %d, which has %s open", c->name, pid, store);
+	fflush(c->err);
+}
+
+static void unsay(struct cli *c, bool said)
+{
+	if (said) {
+		fputs("\r\033[K", c->err);
+		fflush(c->err);
+	}
+}
+
+int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned need)
+{
+	const char *store = NULL;
+	bool said = false;
+	int rc, status;
+
+	if (c->served)
+		return -1;
+	status = the_store(c, targets, n, &store);
+	if (status != -1)
+		return status;
+	for (unsigned waited = 0;; waited += STEP_MS) {
+		rc = open_here(c, store, need);
+		if (rc == 0) {
+			unsay(c, said);
+			return -1;
+		}
+		if (rc != -EBUSY)
+			break;
+		rc = control_run(c, store, targets, n, need, &status);
+		if (rc == 0) {
+			unsay(c, said);
+			return status;
+		}
+		if (rc != -ENOENT && rc != -ECONNREFUSED)
+			break;
+		if (cli_cancelled(c) || waited >= WAIT_MS) {
+			/* Once more for its message: it names who has the store. */
+			rc = open_here(c, store, need);
+			if (rc == 0)
+				return -1;
+			break;
+		}
+		say_waiting(c, store, &said);
+		wait_a_step();
+	}
+	unsay(c, said);
+	/* The message of the store says more than the errno here, even for a plain ENOENT. */
+	status = cli_warn(c, "%s", ckpt_errmsg()[0] != '\0' ? ckpt_errmsg() : strerror(-rc));
+	return rc == -EIO ? CLI_DAMAGE : status;
+}
+
+int cli_detach(struct cli *c, int status)
+{
+	int rc;
+
+	if (c->served || c->fs == NULL)
+		return status;
+	rc = fs_close(c->fs);
+	c->fs = NULL;
+	return rc == 0 ? status : cli_worse(status, cli_error(c, rc, NULL));
+}

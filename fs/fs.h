@@ -1,0 +1,136 @@
+/*
+ * fs.h: the tree that people see.
+ *
+ * fs/ puts a filesystem's manners on a store: handles, sessions, what a close means when the writer is dying, views under
+ * /@name.  It knows no FUSE: fs_fuse.c is the one thin adapter that speaks it, and the command
+ * line uses the same functions without a mount.
+ *
+ * Inode numbers of the ordinary tree are the store's (root FS_ROOT); those of views (names beginning with '@' in the root,
+ * hidden from readdir of the root) have FS_VIRTUAL set and live as long as somebody has looked them up.
+ *
+ * Life of a number: fs_lookup, fs_make, fs_create and fs_link count one lookup on success; fs_forget gives them back.  An unlinked
+ * inode lives until its last lookup and handle are gone.
+ *
+ * All functions return 0 or -errno (as Linux documents for the call they stand for), may block for the disk, and may be called
+ * from any thread.  Permissions are the kernel's business (default_permissions); the command line acts as the store's owner.
+ */
+#ifndef FS_H
+#define FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include "store/store.h"
+#include "store/store_tree.h"
+
+struct fs;
+struct fs_handle;
+struct fs_dir;
+
+#define FS_ROOT ((uint64_t)STORE_ROOT)
+#define FS_VIRTUAL ((uint64_t)1 << 62)
+
+struct fs_options {
+	struct store_options store;
+	bool torn_keep;         /* -o torn=keep: what a killed writer left is published like anything else */
+	bool noatime;
+};
+
+int fs_open(const char *store_path, const struct fs_options *o, struct fs **out);
+/* Publishes and closes everything. */
+int fs_close(struct fs *fs);
+struct store *fs_store(struct fs *fs);
+/* Housekeeping about once a second (store_tick, publishing of long-open logs). The owner's timer thread calls it. */
+void fs_tick(struct fs *fs);
+
+/* Who asks. */
+struct fs_caller {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;     /* of the calling thread; 0 unknown */
+	bool kernel;   /* comes through the mount; else the kernel's caches must be told of changes */
+};
+
+/*
+ * How the adapter hears of changes that did not come through the mount (command line on a mounted store, an aborted
+ * session).  Called without locks, from any thread; the adapter queues them for a thread of its own.  name NULL: the inode's data and attributes.
+ */
+typedef void (*fs_notify)(void *arg, uint64_t ino, const char *name, size_t len);
+void fs_set_notify(struct fs *fs, fs_notify fn, void *arg);
+
+struct fs_entry {
+	struct stat st;
+	bool settled;   /* attributes and name may be cached for long; false while a session is open on it */
+};
+
+int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *out);
+void fs_forget(struct fs *fs, uint64_t ino, uint64_t n);
+int fs_getattr(struct fs *fs, uint64_t ino, struct fs_entry *out);
+
+enum { FS_SET_MODE = STORE_SET_MODE, FS_SET_UID = STORE_SET_UID, FS_SET_GID = STORE_SET_GID, FS_SET_ATIME = STORE_SET_ATIME,
+	FS_SET_MTIME = STORE_SET_MTIME, FS_SET_ATIME_NOW = STORE_SET_ATIME_NOW, FS_SET_MTIME_NOW = STORE_SET_MTIME_NOW,
+	FS_SET_CTIME = STORE_SET_CTIME, FS_SET_SIZE = 1 << 16 };
+/* h: the handle an ftruncate came through, or NULL. */
+int fs_setattr(struct fs *fs, const struct fs_caller *c, uint64_t ino, const struct stat *st, unsigned mask,
+		struct fs_handle *h, struct fs_entry *out);
+
+/* mkdir, mknod, symlink (target != NULL). mode with type. */
+int fs_make(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
+		const char *target, struct fs_entry *out);
+int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t parent, const char *name, struct fs_entry *out);
+int fs_unlink(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name);
+int fs_rmdir(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name);
+/* Publishes what was written to the file before it is renamed. flags: RENAME_NOREPLACE, RENAME_EXCHANGE. */
+int fs_rename(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, uint64_t newparent,
+		const char *newname, unsigned flags);
+ssize_t fs_readlink(struct fs *fs, uint64_t ino, char *buf, size_t cap);
+
+/* open(2) flags: access mode, O_TRUNC, O_APPEND, O_SYNC, O_DSYNC; others are ignored. */
+int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, mode_t mode, int flags,
+		struct fs_handle **h, struct fs_entry *out);
+int fs_open_file(struct fs *fs, const struct fs_caller *c, uint64_t ino, int flags, struct fs_handle **h);
+/* How the kernel may cache this handle's data. */
+bool fs_handle_keep_cache(const struct fs_handle *h); /* content is what this inode had at the last open */
+bool fs_handle_unsized(const struct fs_handle *h);    /* generated, size not known at stat time (@stats): direct_io */
+
+ssize_t fs_read(struct fs *fs, struct fs_handle *h, uint64_t off, void *buf, size_t len);
+/* Returns len or -errno. With O_APPEND off is ignored. cached: page-cache writeback, not a write(2) by c. */
+ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf, size_t len);
+/* close(2) of one descriptor: publishes, or, when the caller is being killed, decides (see fs_handle.c). */
+int fs_flush(struct fs *fs, const struct fs_caller *c, struct fs_handle *h);
+int fs_fsync(struct fs *fs, struct fs_handle *h, bool datasync);
+/* The last descriptor of the handle is gone; frees it. */
+void fs_release(struct fs *fs, struct fs_handle *h);
+int fs_fallocate(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, int mode, uint64_t off, uint64_t len);
+int fs_lseek(struct fs *fs, struct fs_handle *h, uint64_t off, int whence, uint64_t *out);
+int64_t fs_copy_range(struct fs *fs, const struct fs_caller *c, struct fs_handle *in, uint64_t off_in, struct fs_handle *out,
+		uint64_t off_out, uint64_t len);
+
+/* Entries with "." and ".." first. cookie: 0 from the start. emit non-zero stops. With attrs, each but "." and ".." carries
+ * an fs_entry and counts one lookup if emit returned 0. */
+typedef int (*fs_emit)(void *arg, const char *name, size_t len, uint64_t ino, mode_t type, uint64_t cookie,
+		const struct fs_entry *e);
+int fs_opendir(struct fs *fs, uint64_t ino, struct fs_dir **d);
+int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg);
+void fs_closedir(struct fs *fs, struct fs_dir *d);
+int fs_fsyncdir(struct fs *fs, uint64_t ino);
+
+/* security.* and system.* are answered without the store: -ENODATA on get, -EOPNOTSUPP on set; security.* set works for root tools
+ * (kept). user.* and trusted.* are kept. */
+ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *buf, size_t cap);
+ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *buf, size_t cap);
+int fs_setxattr(struct fs *fs, const struct fs_caller *c, uint64_t ino, const char *name, const void *value, size_t len, int flags);
+int fs_removexattr(struct fs *fs, const struct fs_caller *c, uint64_t ino, const char *name);
+int fs_statfs(struct fs *fs, struct statvfs *out);
+
+/*
+ * Resolves a path from the root (symlinks in the middle followed inside the tree, at most 40; the last one when `follow`).
+ * Counts one lookup.  -ENOENT, -ENOTDIR, -ELOOP.
+ */
+int fs_resolve(struct fs *fs, const char *path, bool follow, struct fs_entry *out);
+
+#endif

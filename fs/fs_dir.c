@@ -1,0 +1,195 @@
+/*
+ * fs_dir.c: directories listed.
+ *
+ * "." and ".." come first, with the cookies 1 and 2; the store's cookies follow, moved up by two.  The directory of a view is
+ * listed once, when it is opened, and shown from that list, its cookies being positions.  Names beginning with '@' are in no
+ * directory of the store, so listing the root does not show the views.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs_internal.h"
+
+enum { COOKIE_SELF = 1, COOKIE_PARENT = 2, COOKIES = 2 };
+
+struct shown {
+	char *name;
+	size_t len;
+	mode_t type;
+};
+
+struct fs_dir {
+	uint64_t ino;
+	bool was_read;
+	struct shown *shown;  /* of a view */
+	size_t n, cap;
+};
+
+static int collect(void *arg, const char *name, size_t len, mode_t type)
+{
+	struct fs_dir *d = arg;
+	char *copy;
+
+	if (d->n == d->cap) {
+		size_t cap = d->cap ? d->cap * 2 : 16;
+		struct shown *more = reallocarray(d->shown, cap, sizeof(*more));
+
+		if (!more)
+			return ckpt_fail(ENOMEM, "no memory to list a directory");
+		d->shown = more;
+		d->cap = cap;
+	}
+	copy = strndup(name, len);
+	if (!copy)
+		return ckpt_fail(ENOMEM, "no memory to list a directory");
+	d->shown[d->n++] = (struct shown){ .name = copy, .len = len, .type = type };
+	return 0;
+}
+
+static void dir_free(struct fs_dir *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		free(d->shown[i].name);
+	free(d->shown);
+	free(d);
+}
+
+int fs_opendir(struct fs *fs, uint64_t ino, struct fs_dir **out)
+{
+	struct fs_dir *d = calloc(1, sizeof(*d));
+	int rc;
+
+	if (!d)
+		return ckpt_fail(ENOMEM, "no memory for an open directory");
+	d->ino = ino;
+	if (ino & FS_VIRTUAL)
+		rc = fs_view_list(fs, ino, collect, d);
+	else
+		rc = fs_inode_ref(fs, ino);
+	if (rc < 0) {
+		dir_free(d);
+		return rc;
+	}
+	*out = d;
+	return 0;
+}
+
+struct listing {
+	struct fs *fs;
+	unsigned long long seen;
+	fs_emit emit;
+	void *arg;
+	int rc;
+};
+
+static int emit_entry(void *arg, const struct store_dirent *e, const struct store_attr *attr)
+{
+	struct listing *l = arg;
+	struct fs_entry entry;
+	int stop;
+
+	if (!attr)
+		return l->emit(l->arg, e->name, e->len, e->ino, e->mode & S_IFMT, e->cookie + COOKIES, NULL);
+	l->rc = fs_inode_ref(l->fs, e->ino);
+	if (l->rc < 0)
+		return 1;
+	if (!fs_inode_still(l->fs, e->ino, l->seen)) {
+		fs_inode_unref(l->fs, e->ino, 1);
+		return 0; /* removed since the batch was read */
+	}
+	fs_entry_fill(l->fs, attr, &entry);
+	stop = l->emit(l->arg, e->name, e->len, e->ino, e->mode & S_IFMT, e->cookie + COOKIES, &entry);
+	if (stop)
+		fs_inode_unref(l->fs, e->ino, 1);
+	return stop;
+}
+
+static int parent_of(struct fs *fs, uint64_t ino, uint64_t *parent)
+{
+	struct store_attr a;
+	int rc;
+
+	if (ino & FS_VIRTUAL) {
+		*parent = fs_view_parent(fs, ino);
+		return 0;
+	}
+	rc = store_getattr(fs->store, ino, &a);
+	if (rc < 0)
+		return rc;
+	if (!S_ISDIR(a.mode))
+		return ckpt_fail(ENOTDIR, "inode %llu is no directory", (unsigned long long)ino);
+	*parent = ino == FS_ROOT || a.parent == 0 ? ino : a.parent;
+	return 0;
+}
+
+static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg)
+{
+	for (uint64_t i = cookie - COOKIES; i < d->n; i++) {
+		const struct shown *s = &d->shown[i];
+		struct fs_entry entry;
+		int rc, stop;
+
+		/* A listing may show a number before anybody looked the name up: any but 0 serves. */
+		if (!attrs) {
+			if (emit(arg, s->name, s->len, FS_VIRTUAL, s->type, i + COOKIES + 1, NULL))
+				return 0;
+			continue;
+		}
+		rc = fs_view_lookup(fs, d->ino, s->name, &entry);
+		if (rc == -ENOENT)
+			continue;
+		if (rc < 0)
+			return rc;
+		stop = emit(arg, s->name, s->len, entry.st.st_ino, s->type, i + COOKIES + 1, &entry);
+		if (stop) {
+			fs_view_forget(fs, entry.st.st_ino, 1);
+			return 0;
+		}
+	}
+	return 0;
+}
+
+int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg)
+{
+	struct listing l = { .fs = fs, .seen = atomic_load(&fs->gone), .emit = emit, .arg = arg };
+	uint64_t parent = 0;
+	int rc;
+
+	d->was_read = true;
+	if (cookie < COOKIE_PARENT) {
+		rc = parent_of(fs, d->ino, &parent);
+		if (rc < 0)
+			return rc;
+		if (cookie < COOKIE_SELF && emit(arg, ".", 1, d->ino, S_IFDIR, COOKIE_SELF, NULL))
+			return 0;
+		if (emit(arg, "..", 2, parent, S_IFDIR, COOKIE_PARENT, NULL))
+			return 0;
+		cookie = COOKIE_PARENT;
+	}
+	if (d->ino & FS_VIRTUAL)
+		return list_view(fs, d, cookie, attrs, emit, arg);
+	rc = store_readdir(fs->store, d->ino, cookie - COOKIES, attrs, emit_entry, &l);
+	if (l.rc < 0)
+		return l.rc;
+	return rc < 0 ? rc : 0;
+}
+
+void fs_closedir(struct fs *fs, struct fs_dir *d)
+{
+	if (!d)
+		return;
+	if (!(d->ino & FS_VIRTUAL)) {
+		if (d->was_read)
+			fs_atime_apply(fs, d->ino, fs_realtime());
+		fs_inode_unref(fs, d->ino, 1);
+	}
+	dir_free(d);
+}
+
+int fs_fsyncdir(struct fs *fs, uint64_t ino)
+{
+	if ((ino & FS_VIRTUAL) || fs->readonly)
+		return 0;
+	return store_commit(fs->store, true);
+}

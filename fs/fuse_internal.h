@@ -1,0 +1,73 @@
+/*
+ * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c and fuse_dir.c (requests), fuse_notify.c (what we tell the
+ * kernel unasked), fs_mount.c (the session's life), readahead.c.  Nobody else includes a FUSE header.
+ */
+#ifndef FUSE_INTERNAL_H
+#define FUSE_INTERNAL_H
+
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fs.h"
+
+/* The userdata of the session: what requests need. Nothing in it changes while requests are served. */
+struct fuse_adapter {
+	struct fs *fs;
+	bool sync;          /* -o sync: every file is opened as if with O_SYNC */
+	bool dirsync;       /* -o sync or dirsync: a change of names is on the disk before it is answered */
+	unsigned max_read;  /* as the mount was made with; 0: not said */
+	bool direct_writes; /* write-only handles bypass the page cache; set at INIT from the kernel's version */
+	void (*on_init)(void *arg); /* the kernel has said INIT; called before it is answered, must not block */
+	void *on_init_arg;
+};
+
+extern const struct fuse_lowlevel_ops fuse_adapter_ops;
+
+static inline struct fuse_adapter *adapter(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline struct fs *tree(fuse_req_t req)
+{
+	return adapter(req)->fs;
+}
+
+/* The sign flips here: fs/ has -errno, FUSE wants errno. */
+static inline void reply_rc(fuse_req_t req, int64_t rc)
+{
+	fuse_reply_err(req, rc < 0 ? (int)-rc : 0);
+}
+
+/* This thread's buffer of at least `size` bytes, page aligned, contents undefined; NULL when memory is short. */
+void *fuse_scratch(size_t size);
+
+/* An entry as the kernel takes it, with how long it may be cached. */
+struct fuse_entry_param fuse_adapter_entry(const struct fs_entry *e);
+
+/* The requests of fuse_dir.c. */
+void fuse_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fuse_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void fuse_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void fuse_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fuse_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/*
+ * The queue of notifications and the thread that sends them.  post: an fs_notify, with the notifier as arg; never blocks,
+ * any thread.  stop drops what is queued and ends the thread; the session must still be served, or dead: a
+ * notification may wait for a request under way.  Posting goes on to be allowed until free.
+ */
+struct fuse_notifier;
+int fuse_notifier_start(struct fuse_session *se, struct fuse_notifier **out);
+void fuse_notifier_post(void *notifier, uint64_t ino, const char *name, size_t len);
+void fuse_notifier_stop(struct fuse_notifier *n);
+void fuse_notifier_free(struct fuse_notifier *n);
+
+/* Sets the readahead of the mount with this device number; where that is not allowed a line in the log says so. */
+void fuse_readahead_set(unsigned major, unsigned minor, unsigned kib);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * readahead.c: how far ahead the kernel reads in this mount.
+ *
+ * A mount starts at 128 KiB, and whatever the daemon says at INIT can only lower it; so a sequential read
+ * comes as requests of 128 KiB.  At 1 MiB there are eight times fewer of them, each as large as the largest chunk.
+ * The knob is in sysfs, per mount, for root.  It must not be turned inside the INIT callback (sysfs may wait for
+ * the mount, which waits for INIT): fs_mount.c calls this from a thread of its own, afterwards.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "codec/ckpt_error.h"
+#include "fuse_internal.h"
+
+void fuse_readahead_set(unsigned major, unsigned minor, unsigned kib)
+{
+	char path[64], text[16];
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major, minor);
+	int len = snprintf(text, sizeof(text), "%u", kib);
+
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, (size_t)len) != len) {
+		int err = errno;
+		/* Only root may, and a container's sysfs is often read-only: that is how it is, not a problem. */
+		ckpt_log(err == EACCES || err == EPERM || err == EROFS || err == ENOENT ? LOG_INFO : LOG_WARNING,
+				"readahead stays at the kernel's default: '%s': %s", path, strerror(err));
+	}
+	if (fd >= 0)
+		close(fd);
+}
