@@ -22,35 +22,39 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 # ---- sources ---------------------------------------------------------------------------------------------------
 
 CODEC_SRC = codec/ckpt_error.c codec/codec_chunk.c codec/codec_container.c codec/codec_cut.c \
-	codec/codec_hash.c codec/container_legacy.c codec/container_npy.c codec/container_pickle.c \
-	codec/container_safetensors.c codec/container_zip.c
-STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
-	store/chunk_pin.c store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c \
-	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c \
-	store/manifest.c store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c \
-	store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
+	codec/codec_hash.c codec/codec_version.c codec/container_legacy.c codec/container_npy.c \
+	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c
+STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c store/chunk_pin.c \
+	store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c store/file_clone.c \
+	store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c store/manifest.c \
+	store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c store/store.c \
+	store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
 	store/tree_rename.c store/usage.c store/verify.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
 	fs/fuse_dir.c fs/fuse_notify.c fs/mount_dead.c fs/mount_table.c fs/readahead.c fs/view_history.c \
 	fs/view_stats.c
 CLI_SRC = cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_cat.c cli/cmd_cp.c \
-	cli/cmd_export.c cli/cmd_import.c cli/cmd_mount.c cli/cmd_rm.c cli/cmd_umount.c cli/control_client.c \
+	cli/cmd_df.c cli/cmd_export.c cli/cmd_gc.c cli/cmd_import.c cli/cmd_ls.c cli/cmd_mount.c cli/cmd_rm.c \
+	cli/cmd_umount.c cli/cmd_verify.c cli/cmd_version.c cli/component.c cli/control_client.c \
 	cli/control_server.c cli/control_wire.c cli/copy_command.c cli/copy_file.c cli/daemon.c cli/format.c \
-	cli/mount_options.c cli/progress.c cli/target.c cli/tree_host.c cli/tree_store.c cli/treecopy.c
+	cli/mount_options.c cli/progress.c cli/target.c cli/tree_host.c cli/tree_place.c cli/tree_store.c \
+	cli/treecopy.c
 MAIN_SRC = cli/main.c
 
 # Unit tests: one program each.  UNIT_LIB is linked into all of them.
 UNIT_LIB =
 UNIT_SRC = tests/unit/test_chunks.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
-	tests/unit/test_codec_cut.c tests/unit/test_codec_hash.c tests/unit/test_file.c tests/unit/test_gc.c \
-	tests/unit/test_history.c tests/unit/test_meta.c tests/unit/test_store.c tests/unit/test_tree.c
+	tests/unit/test_codec_cut.c tests/unit/test_codec_hash.c tests/unit/test_control.c tests/unit/test_file.c \
+	tests/unit/test_fs.c tests/unit/test_target.c \
+	tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c tests/unit/test_store.c \
+	tests/unit/test_tree.c
 
 # Suites on a real mount, in the order in which they run.
 SUITES = tests/10-basic.sh tests/20-posix.sh tests/30-torn.sh tests/40-kill9.sh tests/50-concurrent.sh \
 	tests/60-cli.sh tests/70-mount.sh tests/80-full.sh
 
-MAN = man/mount.fuse.ckptfs.8
+MAN = man/ckptfs.1 man/mount.fuse.ckptfs.8
 
 # ---- how it is built -------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -62,7 +63,7 @@ int cli_usage(struct cli *c, const char *fmt, ...)
  */
 const char *cli_reason(int rc)
 {
-	static const int plain[] = { ENOENT, ENOTDIR, EISDIR, EEXIST, ENOTEMPTY, ELOOP, ENAMETOOLONG };
+	static const int plain[] = { ENOENT, ENOTDIR, EEXIST, ENOTEMPTY, ELOOP, ENAMETOOLONG };
 	const char *m = ckpt_errmsg();
 	size_t i;
 
@@ -91,6 +92,26 @@ int cli_error(struct cli *c, int rc, const char *subject)
 	return rc == -EIO ? CLI_DAMAGE : CLI_FAILED;
 }
 
+static char *join(const char *dir, const char *name, bool bare)
+{
+	char *s;
+
+	bare = bare || dir[0] == '\0' || name[0] == '\0' || dir[strlen(dir) - 1] == '/';
+	return asprintf(&s, "%s%s%s", dir, bare ? "" : "/", name) < 0 ? NULL : s;
+}
+
+char *cli_join(const char *dir, const char *name)
+{
+	return join(dir, name, false);
+}
+
+char *cli_join_shown(const char *dir, const char *name)
+{
+	size_t n = strlen(dir);
+
+	return join(dir, name, n > 0 && dir[n - 1] == ':');
+}
+
 struct fs_caller cli_caller(const struct cli *c)
 {
 	return (struct fs_caller){ .uid = c->uid, .gid = c->gid };
@@ -108,8 +129,7 @@ static void print_help(struct cli *c)
 		word = "      ";
 		line = *end == '\n' ? end + 1 : NULL;
 	}
-	fprintf(c->out, "\n%c%s.\n", k->summary[0] >= 'a' && k->summary[0] <= 'z' ? k->summary[0] - 32 : k->summary[0],
-		k->summary + 1);
+	fprintf(c->out, "\n%c%s.\n", toupper((unsigned char)k->summary[0]), k->summary + 1);
 	if (k->help != NULL && k->help[0] != '\0')
 		fprintf(c->out, "\n%s", k->help);
 }
@@ -148,13 +168,16 @@ int cli_options(struct cli *c, int argc, char **argv, const char *shorts, const 
 			/* optopt is the letter, or 0 for a long option; the word itself is at or before optind. */
 			const char *word = optind > 1 && optind - 1 < argc ? argv[optind - 1] : argv[at];
 
+			const char *what = opt == ':' ? "needs a value" : "is not known";
+
 			if (optopt > 0 && optopt < 256 && strncmp(word, "--", 2) != 0)
-				status = cli_usage(c, opt == ':' ? "option -%c needs a value" : "unknown option -%c", optopt);
+				status = cli_usage(c, "option -%c %s", optopt, what);
 			else
-				status = cli_usage(c, opt == ':' ? "option %s needs a value" : "unknown option %s", word);
+				status = cli_usage(c, "option %s %s", word, what);
 		} else if (!got(arg, opt, optarg)) {
 			if (index >= 0)
-				status = cli_usage(c, "bad value for --%s: \"%s\"", all[index].name, optarg ? optarg : "");
+				status = cli_usage(c, "bad value for --%s: \"%s\"", all[index].name,
+						optarg ? optarg : "");
 			else
 				status = cli_usage(c, "bad value for -%c: \"%s\"", opt, optarg ? optarg : "");
 		}

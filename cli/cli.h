@@ -40,46 +40,47 @@ struct target;
 struct zone;
 
 struct cli {
-	const char *name;      /* of the subcommand, for messages */
+	const char *name; /* of the subcommand, for messages */
 	const struct cli_command *command;
-	int argc;              /* the subcommand's words as the user gave them, argv[0] its name */
+	int argc; /* the subcommand's words as the user gave them, argv[0] its name */
 	char **argv;
 
 	FILE *out, *err;
-	atomic_int out_error;  /* errno of a write to out that failed; 0 none */
-	int in_fd;             /* standard input */
-	int cwd_fd;            /* what relative host paths are relative to (openat) */
+	atomic_int out_error; /* errno of a write to out that failed; 0 none */
+	int in_fd;            /* standard input */
+	int cwd_fd;           /* what relative host paths are relative to (openat) */
 	bool out_tty, err_tty;
-	bool colour;           /* out may carry colours */
-	unsigned width;        /* columns of the terminal; 80 when there is none */
-	struct zone *zone;     /* time zone of who asks, when the process has another one; NULL: the process's */
+	bool colour;       /* out may carry colours */
+	unsigned width;    /* columns of the terminal; 80 when there is none */
+	struct zone *zone; /* time zone of who asks, when the process has another one; NULL: the process's */
 
-	mode_t umask;          /* of who asks; never umask(2), which would change the owner's */
+	mode_t umask; /* of who asks; never umask(2), which would change the owner's */
 	uid_t uid;
 	gid_t gid;
 
-	struct fs *fs;         /* the store, after cli_attach() */
-	bool served;           /* we are in the owner; c->fs is borrowed from it */
-	dev_t own_dev;         /* served: st_dev of the store's own mount, which host paths must not touch; 0 unknown */
-	struct target *told;   /* served: what the client made of its operands */
+	struct fs *fs; /* the store, after cli_attach() */
+	bool served;   /* we are in the owner; c->fs is borrowed from it */
+	dev_t own_dev; /* served: st_dev of the store's own mount, which host paths must not touch; 0 unknown */
+	struct target *told; /* served: what the client made of its operands */
 	size_t ntold;
 
 	struct progress *progress; /* the bar that is on screen, or NULL */
-	atomic_int cancel;     /* set once: stop soon. A signal's number, or -1: the client is gone */
+	atomic_int cancel;         /* set once: stop soon. A signal's number, or -1: the client is gone */
 };
 
 struct cli_command {
 	const char *name;
-	const char *synopsis;  /* "ls [-1adhlR] [--json] STORE:PATH ..."; several forms on lines of their own */
-	const char *summary;   /* one line, lower case */
-	const char *help;      /* the options, one a line; ends with a newline */
-	bool served;           /* calls cli_attach(): may be carried out by the owner of a mounted store */
+	const char *synopsis; /* "ls [-1adhlR] [--json] STORE:PATH ..."; several forms on lines of their own */
+	const char *summary;  /* one line, lower case */
+	const char *help;     /* the options, one a line; ends with a newline */
+	bool served;          /* calls cli_attach(): may be carried out by the owner of a mounted store */
 	int (*run)(struct cli *c, int argc, char **argv);
 };
 
 /* Defined by the subcommands' files. */
-extern const struct cli_command command_mount, command_umount, command_ls, command_cat, command_cp, command_rm,
-	command_import, command_export, command_df, command_verify, command_gc, command_version;
+extern const struct cli_command command_mount, command_umount, command_ls, command_cat, command_cp,
+		command_rm, command_import, command_export, command_df, command_verify, command_gc,
+		command_version;
 
 /* All of them, in the order in which the help shows them (cli_commands.c). */
 extern const struct cli_command *const cli_commands[];
@@ -147,6 +148,11 @@ int cli_detach(struct cli *c, int status);
  * (told by cli_run).  Loops that print look at it as they look at cli_cancelled(), which it includes.
  */
 bool cli_stopped(struct cli *c);
+
+/* dir/name, without doubling a '/'; one of them when the other is empty. Caller frees. NULL: no memory. */
+char *cli_join(const char *dir, const char *name);
+/* The same for what people read: "STORE:" and "run" are "STORE:run". */
+char *cli_join_shown(const char *dir, const char *name);
 
 /* Who asks, for fs_* calls. */
 struct fs_caller cli_caller(const struct cli *c);

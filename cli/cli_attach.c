@@ -41,7 +41,8 @@ static int the_store(struct cli *c, const struct target *t, size_t n, const char
 		if (store == NULL)
 			store = t[i].store;
 		else if (!same_store(store, t[i].store))
-			return cli_usage(c, "%s and %s are two stores; a command works on one", store, t[i].store);
+			return cli_usage(c, "%s and %s are two stores; a command works on one", store,
+					t[i].store);
 	}
 	if (store == NULL)
 		return cli_usage(c, "none of these names a store: say STORE:PATH");
@@ -62,6 +63,14 @@ static int open_here(struct cli *c, const char *store, unsigned need)
 		rc = fs_open(store, &o, &c->fs);
 	}
 	return rc;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static void wait_a_step(void)
@@ -95,6 +104,7 @@ static void unsay(struct cli *c, bool said)
 int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned need)
 {
 	const char *store = NULL;
+	int64_t begin = now_ms();
 	bool said = false;
 	int rc, status;
 
@@ -103,7 +113,7 @@ int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned n
 	status = the_store(c, targets, n, &store);
 	if (status != -1)
 		return status;
-	for (unsigned waited = 0;; waited += STEP_MS) {
+	for (;;) {
 		rc = open_here(c, store, need);
 		if (rc == 0) {
 			unsay(c, said);
@@ -118,7 +128,7 @@ int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned n
 		}
 		if (rc != -ENOENT && rc != -ECONNREFUSED)
 			break;
-		if (cli_cancelled(c) || waited >= WAIT_MS) {
+		if (cli_cancelled(c) || now_ms() - begin >= WAIT_MS) {
 			/* Once more for its message: it names who has the store. */
 			rc = open_here(c, store, need);
 			if (rc == 0)

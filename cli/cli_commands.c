@@ -6,8 +6,18 @@
 #include "cli.h"
 
 const struct cli_command *const cli_commands[] = {
-	&command_mount, &command_umount, &command_ls, &command_cat, &command_cp, &command_rm, &command_import,
-	&command_export, &command_df, &command_verify, &command_gc, &command_version,
+	&command_mount,
+	&command_umount,
+	&command_ls,
+	&command_cat,
+	&command_cp,
+	&command_rm,
+	&command_import,
+	&command_export,
+	&command_df,
+	&command_verify,
+	&command_gc,
+	&command_version,
 };
 const size_t cli_ncommands = sizeof(cli_commands) / sizeof(cli_commands[0]);
 

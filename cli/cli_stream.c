@@ -22,7 +22,7 @@ enum { SLICE_MS = 200, PIPE_ROOM = 4096, BUFFER = 1 << 16 };
 struct stream {
 	struct cli *c;
 	int fd;
-	bool careful;  /* may block for ever: poll first */
+	bool careful; /* may block for ever: poll first */
 	bool socket;
 	bool is_out;
 };

@@ -55,9 +55,10 @@ static int cmd_cp(struct cli *c, int argc, char **argv)
 		need |= CLI_HOST;
 	if (t[n - 1].in_store)
 		need |= CLI_WRITE | (host > 0 ? CLI_MAKE : 0);
-	status = host == n ? cli_usage(c, "none of these names a store: say STORE:PATH") :
-		host > 0 && !t[n - 1].in_store && host > 1 ? cli_usage(c, "\"%s\" is a host path, and so is the target", t[0].text) :
-		cli_attach(c, t, n, need);
+	status = host == n ? cli_usage(c, "none of these names a store: say STORE:PATH")
+		 : host > 0 && !t[n - 1].in_store && host > 1
+				 ? cli_usage(c, "\"%s\" is a host path, and so is the target", t[0].text)
+				 : cli_attach(c, t, n, need);
 	if (status == -1)
 		status = cli_detach(c, copy_command(c, t, n, &r));
 	targets_free(t, n);
@@ -66,7 +67,8 @@ static int cmd_cp(struct cli *c, int argc, char **argv)
 
 const struct cli_command command_cp = {
 	.name = "cp",
-	.synopsis = "cp [-apr] STORE:PATH... TARGET\ncp [-apr] SOURCE... STORE:PATH\ncp [-apr] STORE:PATH... STORE:PATH",
+	.synopsis = "cp [-apr] STORE:PATH... TARGET\ncp [-apr] SOURCE... STORE:PATH\ncp [-apr] STORE:PATH... "
+		    "STORE:PATH",
 	.summary = "copy files out of a store, into it, or (at once, sharing the bytes) inside it",
 	.help = "  -r, -R, --recursive  directories with all that is in them\n"
 		"  -p, --preserve       keep mode, times, user.* attributes, and the owner if root\n"

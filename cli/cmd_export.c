@@ -8,7 +8,9 @@
 static int cmd_export(struct cli *c, int argc, char **argv)
 {
 	static const struct option longs[] = { { "jobs", required_argument, NULL, 'j' }, { 0 } };
-	struct copy_rules r = { .opt = { .recurse = true, .attrs = true, .threads = 4 }, .as_rsync = true, .sync = true };
+	struct copy_rules r = {
+		.opt = { .recurse = true, .attrs = true, .threads = 4 }, .as_rsync = true, .sync = true
+	};
 	struct target *t;
 	size_t n;
 	int at, status;

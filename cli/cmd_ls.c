@@ -24,7 +24,6 @@ struct options {
 struct entry {
 	char *name;
 	struct stat st;
-	uint64_t parent;       /* of the directory, to read a symlink by name; */
 };
 
 struct list {
@@ -37,7 +36,7 @@ struct command {
 	struct options o;
 	time_t now;
 	int status;
-	size_t printed;        /* JSON objects, or listings of directories, so far */
+	size_t printed; /* JSON objects, or listings of directories, so far */
 	/* the last names looked up: a directory's entries mostly have one owner */
 	uid_t uid;
 	gid_t gid;
@@ -183,8 +182,16 @@ static const char *group_name(struct command *k, gid_t gid)
 
 static const char *colour_of(const struct stat *st)
 {
-	return S_ISDIR(st->st_mode) ? "\033[1;34m" : S_ISLNK(st->st_mode) ? "\033[36m" :
-		!S_ISREG(st->st_mode) ? "\033[33m" : st->st_mode & 0111 ? "\033[32m" : "";
+	switch (st->st_mode & S_IFMT) {
+	case S_IFDIR:
+		return "\033[1;34m";
+	case S_IFLNK:
+		return "\033[36m";
+	case S_IFREG:
+		return st->st_mode & 0111 ? "\033[32m" : "";
+	default:
+		return "\033[33m";
+	}
 }
 
 static void print_name(struct command *k, const struct entry *e)
@@ -234,9 +241,10 @@ static void print_details(struct command *k, const struct list *l)
 		ssize_t n;
 
 		size_text(k, st, bytes);
-		fprintf(f, "%s %*lu %-*s %-*s %*s %s ", format_mode(st->st_mode, mode), links, (unsigned long)st->st_nlink,
-			owner, owner_name(k, st->st_uid), group, group_name(k, st->st_gid), size, bytes,
-			format_time(k->c->zone, &st->st_mtim, k->now, when));
+		fprintf(f, "%s %*lu %-*s %-*s %*s %s ", format_mode(st->st_mode, mode), links,
+				(unsigned long)st->st_nlink, owner, owner_name(k, st->st_uid), group,
+				group_name(k, st->st_gid), size, bytes,
+				format_time(k->c->zone, &st->st_mtim, k->now, when));
 		print_name(k, e);
 		if (S_ISLNK(st->st_mode)) {
 			n = fs_readlink(k->c->fs, st->st_ino, target, sizeof(target));
@@ -252,44 +260,58 @@ static void print_details(struct command *k, const struct list *l)
 /* As many columns as fit, filled downwards. */
 static void print_columns(struct command *k, const struct list *l)
 {
-	unsigned widest_name = 0, columns;
+	unsigned width = 0, columns;
 	size_t rows;
-	FILE *f = k->c->out;
 
 	for (size_t i = 0; i < l->n; i++) {
-		unsigned w = format_name_width(l->e[i].name, strlen(l->e[i].name));
+		unsigned own = format_name_width(l->e[i].name, strlen(l->e[i].name));
 
-		widest_name = w > widest_name ? w : widest_name;
+		width = own > width ? own : width;
 	}
-	columns = (k->c->width + 1) / (widest_name + 2);
+	columns = (k->c->width + 1) / (width + 2);
 	columns = columns > 0 ? columns : 1;
 	rows = (l->n + columns - 1) / columns;
 	for (size_t r = 0; r < rows && !cli_stopped(k->c); r++) {
 		for (size_t i = r; i < l->n; i += rows) {
+			unsigned own = format_name_width(l->e[i].name, strlen(l->e[i].name));
+
 			print_name(k, &l->e[i]);
 			if (i + rows < l->n)
-				fprintf(f, "%*s", (int)(widest_name + 2 - format_name_width(l->e[i].name, strlen(l->e[i].name))), "");
+				fprintf(k->c->out, "%*s", (int)(width + 2 - own), "");
 		}
-		fputc('\n', f);
+		fputc('\n', k->c->out);
 	}
 }
 
 static const char *type_of(mode_t m)
 {
-	return S_ISDIR(m) ? "directory" : S_ISREG(m) ? "file" : S_ISLNK(m) ? "symlink" : S_ISFIFO(m) ? "fifo" :
-		S_ISSOCK(m) ? "socket" : S_ISCHR(m) ? "char" : "block";
+	switch (m & S_IFMT) {
+	case S_IFDIR:
+		return "directory";
+	case S_IFREG:
+		return "file";
+	case S_IFLNK:
+		return "symlink";
+	case S_IFIFO:
+		return "fifo";
+	case S_IFSOCK:
+		return "socket";
+	case S_IFCHR:
+		return "char";
+	default:
+		return "block";
+	}
 }
 
 static int json_entry(struct command *k, const char *dir, const struct entry *e)
 {
 	const struct stat *st = &e->st;
 	json_t *o = json_object();
-	char mode[FORMAT_LEN], target[PATH_MAX], *path = NULL;
+	char mode[FORMAT_LEN], target[PATH_MAX], *path;
 	ssize_t n;
 	int rc = 0;
 
-	if (asprintf(&path, "%s%s%s", dir, dir[0] != '\0' && e->name[0] != '\0' ? "/" : "", e->name) < 0)
-		path = NULL;
+	path = cli_join(dir, e->name);
 	snprintf(mode, sizeof(mode), "%04o", (unsigned)st->st_mode & 07777);
 	if (o == NULL || path == NULL)
 		rc = ckpt_fail(ENOMEM, "json: out of memory");
@@ -301,15 +323,14 @@ static int json_entry(struct command *k, const char *dir, const struct entry *e)
 		n = fs_readlink(k->c->fs, st->st_ino, target, sizeof(target));
 		rc = n < 0 ? (int)n : format_json_text(o, "target", target, (size_t)n);
 	}
-	if (rc == 0 && (json_object_set_new(o, "type", json_string(type_of(st->st_mode))) != 0 ||
-		json_object_set_new(o, "size", json_integer((json_int_t)st->st_size)) != 0 ||
-		json_object_set_new(o, "mode", json_string(mode)) != 0 ||
-		json_object_set_new(o, "nlink", json_integer((json_int_t)st->st_nlink)) != 0 ||
-		json_object_set_new(o, "uid", json_integer((json_int_t)st->st_uid)) != 0 ||
-		json_object_set_new(o, "gid", json_integer((json_int_t)st->st_gid)) != 0 ||
-		json_object_set_new(o, "inode", json_integer((json_int_t)st->st_ino)) != 0 ||
-		json_object_set_new(o, "mtime", format_json_time(&st->st_mtim)) != 0 ||
-		json_object_set_new(o, "ctime", format_json_time(&st->st_ctim)) != 0))
+	if (rc == 0 && json_object_update_new(o,
+				       json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "type",
+						       type_of(st->st_mode), "size", (json_int_t)st->st_size,
+						       "mode", mode, "nlink", (json_int_t)st->st_nlink, "uid",
+						       (json_int_t)st->st_uid, "gid", (json_int_t)st->st_gid,
+						       "inode", (json_int_t)st->st_ino, "mtime",
+						       format_json_time(&st->st_mtim), "ctime",
+						       format_json_time(&st->st_ctim))) != 0)
 		rc = ckpt_fail(ENOMEM, "json: out of memory");
 	if (rc == 0) {
 		fputs(k->printed++ == 0 ? "\n" : ",\n", k->c->out);
@@ -352,8 +373,6 @@ struct pending {
 
 static int pend(struct pending *p, const char *dir, const char *title, const char *name)
 {
-	size_t d = strlen(dir), t = strlen(title);
-
 	if (p->n == p->cap) {
 		size_t cap = p->cap ? p->cap * 2 : 16;
 		char **a = reallocarray(p->path, cap, sizeof(*a)), **b;
@@ -366,11 +385,11 @@ static int pend(struct pending *p, const char *dir, const char *title, const cha
 		p->title = b;
 		p->cap = cap;
 	}
-	p->path[p->n] = p->title[p->n] = NULL;
-	if (asprintf(&p->path[p->n], "%s%s%s", dir, d > 0 && name[0] != '\0' && dir[d - 1] != '/' ? "/" : "", name) < 0 ||
-		asprintf(&p->title[p->n], "%s%s%s", title,
-			t > 0 && name[0] != '\0' && title[t - 1] != '/' && title[t - 1] != ':' ? "/" : "", name) < 0) {
+	p->path[p->n] = cli_join(dir, name);
+	p->title[p->n] = cli_join_shown(title, name);
+	if (p->path[p->n] == NULL || p->title[p->n] == NULL) {
 		free(p->path[p->n]);
+		free(p->title[p->n]);
 		return ckpt_fail(ENOMEM, "list: out of memory");
 	}
 	p->n++;
@@ -402,7 +421,8 @@ static void list_directories(struct command *k, struct pending *p, bool titles)
 			print_list(k, path, &l);
 			k->printed += !k->o.json;
 			for (size_t i = l.n; k->o.recurse && i-- > 0 && rc == 0;)
-				if (S_ISDIR(l.e[i].st.st_mode) && strcmp(l.e[i].name, ".") != 0 && strcmp(l.e[i].name, "..") != 0)
+				if (S_ISDIR(l.e[i].st.st_mode) && strcmp(l.e[i].name, ".") != 0 &&
+						strcmp(l.e[i].name, "..") != 0)
 					rc = pend(p, path, title, l.e[i].name);
 		}
 		if (rc != 0)
@@ -443,7 +463,8 @@ static int list_targets(struct cli *c, struct target *t, size_t n, const struct 
 			if (S_ISDIR(e.st.st_mode) && !o->dirs)
 				rc = pend(&dirs, t[i].path, t[i].text, "");
 			else
-				rc = list_add(&files, o->json ? t[i].path : t[i].text, strlen(o->json ? t[i].path : t[i].text), &e.st);
+				rc = list_add(&files, o->json ? t[i].path : t[i].text,
+						strlen(o->json ? t[i].path : t[i].text), &e.st);
 		}
 		if (rc != 0)
 			note(&k, rc, t[i].text);
@@ -472,15 +493,32 @@ static bool option(void *arg, int opt, const char *value)
 
 	(void)value;
 	switch (opt) {
-	case '1': o->one = true; break;
-	case 'a': o->all = true; break;
-	case 'A': o->almost_all = true; break;
-	case 'd': o->dirs = true; break;
-	case 'h': o->human = true; break;
-	case 'l': o->details = true; break;
-	case 'n': o->details = o->numeric = true; break;
-	case 'R': o->recurse = true; break;
-	default: o->json = true;
+	case '1':
+		o->one = true;
+		break;
+	case 'a':
+		o->all = true;
+		break;
+	case 'A':
+		o->almost_all = true;
+		break;
+	case 'd':
+		o->dirs = true;
+		break;
+	case 'h':
+		o->human = true;
+		break;
+	case 'l':
+		o->details = true;
+		break;
+	case 'n':
+		o->details = o->numeric = true;
+		break;
+	case 'R':
+		o->recurse = true;
+		break;
+	default:
+		o->json = true;
 	}
 	return true;
 }

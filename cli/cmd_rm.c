@@ -20,14 +20,14 @@ enum { BATCH = 256 };
 /* A directory being emptied. */
 struct level {
 	struct level *up;
-	uint64_t parent, ino;    /* ino holds a lookup */
-	char *name;              /* in parent */
-	char *path;              /* for messages */
+	uint64_t parent, ino; /* ino holds a lookup */
+	char *name;           /* in parent */
+	char *path;           /* for messages */
 	char *names[BATCH];
 	mode_t modes[BATCH];
 	unsigned n;
 	uint64_t cookie;
-	bool end, failed;        /* failed: something stays in it */
+	bool end, failed; /* failed: something stays in it */
 };
 
 struct command {
@@ -39,13 +39,6 @@ struct command {
 static void note(struct command *k, int rc, const char *path)
 {
 	k->status = cli_worse(k->status, cli_error(k->c, rc, path));
-}
-
-static char *join(const char *a, const char *b)
-{
-	char *s = NULL;
-
-	return asprintf(&s, "%s%s%s", a, a[0] != '\0' && a[strlen(a) - 1] != '/' && a[strlen(a) - 1] != ':' ? "/" : "", b) < 0 ? NULL : s;
 }
 
 /* Removes one name that is no directory, or an empty directory. */
@@ -111,7 +104,8 @@ fail:
 	}
 }
 
-static int take_name(void *arg, const char *name, size_t len, uint64_t ino, mode_t type, uint64_t cookie, const struct fs_entry *e)
+static int take_name(void *arg, const char *name, size_t len, uint64_t ino, mode_t type, uint64_t cookie,
+		const struct fs_entry *e)
 {
 	struct level *l = arg;
 
@@ -166,7 +160,8 @@ static void remove_tree(struct command *k, uint64_t parent, const char *name, co
 		if (l->n == 0 && !l->end)
 			refill(k, l);
 		if (l->n == 0 && l->end) {
-			if ((l->failed || remove_name(k, l->parent, l->name, l->path, true) != 0) && l->up != NULL)
+			if ((l->failed || remove_name(k, l->parent, l->name, l->path, true) != 0) &&
+					l->up != NULL)
 				l->up->failed = true;
 			pop(k, &top);
 			continue;
@@ -175,7 +170,7 @@ static void remove_tree(struct command *k, uint64_t parent, const char *name, co
 			continue;
 		entry = l->names[--l->n];
 		dir = S_ISDIR(l->modes[l->n]);
-		below = join(l->path, entry);
+		below = cli_join_shown(l->path, entry);
 		if (below == NULL) {
 			note(k, -ENOMEM, l->path);
 			l->failed = true;
@@ -206,7 +201,8 @@ static void remove_target(struct command *k, const struct target *t)
 	slash = strrchr(copy, '/');
 	name = slash != NULL ? slash + 1 : copy;
 	if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-		note(k, ckpt_fail(EINVAL, "%s: \".\", \"..\" and the root are not removed", t->text), t->text);
+		note(k, ckpt_fail(EINVAL, "%s: \".\", \"..\" and the root are not removed", t->text),
+				t->text);
 		free(copy);
 		return;
 	}
@@ -222,7 +218,8 @@ static void remove_target(struct command *k, const struct target *t)
 			else if (k->o.recurse)
 				remove_tree(k, parent.st.st_ino, name, t->text);
 			else
-				note(k, ckpt_fail(EINVAL, "%s: is a directory; -r removes it", t->text), t->text);
+				note(k, ckpt_fail(EINVAL, "%s: is a directory; -r removes it", t->text),
+						t->text);
 		}
 		fs_forget(k->c->fs, parent.st.st_ino, 1);
 	}

@@ -45,8 +45,8 @@ void control_server_stop(struct control_server *s);
  * Carries out c's command in the owner of `store` (a path).  Returns 0 with the exit status in *status; -ENOENT or -ECONNREFUSED
  * when nobody listens there; other -errno with a message (refused, versions differ, owner died).
  */
-int control_run(struct cli *c, const char *store, const struct target *targets, size_t ntargets, unsigned need,
-		int *status);
+int control_run(struct cli *c, const char *store, const struct target *targets, size_t ntargets,
+		unsigned need, int *status);
 
 /*
  * A request's body:   u32 need (enum cli_need), umask, flags (CONTROL_COLOUR)
@@ -74,7 +74,7 @@ void control_msg_init(struct control_msg *m);
 void control_msg_release(struct control_msg *m);
 void control_put_u32(struct control_msg *m, uint32_t v);
 void control_put_u64(struct control_msg *m, uint64_t v);
-void control_put_text(struct control_msg *m, const char *s);  /* NULL is kept as NULL */
+void control_put_text(struct control_msg *m, const char *s); /* NULL is kept as NULL */
 uint32_t control_get_u32(struct control_msg *m);
 uint64_t control_get_u64(struct control_msg *m);
 /* A string inside the message, terminated, without NULs within; NULL for NULL or after an error. */

@@ -48,7 +48,8 @@ close_dir:
 	return rc;
 }
 
-static int put_request(struct control_msg *m, const struct cli *c, const struct target *t, size_t n, unsigned need)
+static int put_request(
+		struct control_msg *m, const struct cli *c, const struct target *t, size_t n, unsigned need)
 {
 	struct zone *z = zone_of_process();
 
@@ -103,18 +104,22 @@ static int read_answer(int sock, const char *store, int *status)
 	if (kind == CONTROL_STATUS) {
 		uint32_t v = control_get_u32(&m);
 
-		rc = m.error == 0 && v <= CLI_FAILED ? 0 : ckpt_fail(EPROTO, "control socket: answer not understood");
+		rc = m.error == 0 && v <= CLI_FAILED
+				     ? 0
+				     : ckpt_fail(EPROTO, "control socket: answer not understood");
 		if (rc == 0)
 			*status = (int)v;
 	} else {
 		why = kind == CONTROL_REFUSED ? control_get_text(&m) : NULL;
-		rc = ckpt_fail(EPERM, "%s: refused by the process that has it mounted: %s", store, why != NULL ? why : "no reason given");
+		rc = ckpt_fail(EPERM, "%s: refused by the process that has it mounted: %s", store,
+				why != NULL ? why : "no reason given");
 	}
 	control_msg_release(&m);
 	return rc;
 }
 
-int control_run(struct cli *c, const char *store, const struct target *targets, size_t n, unsigned need, int *status)
+int control_run(struct cli *c, const char *store, const struct target *targets, size_t n, unsigned need,
+		int *status)
 {
 	struct control_msg m;
 	int fds[CONTROL_FDS], cwd, sock = -1, rc;

@@ -40,8 +40,8 @@ struct client {
 	int sock;
 	pthread_t thread;
 	struct cli cli;
-	bool gone;              /* the waiting thread's: hung up, no longer watched */
-	atomic_bool finished;   /* the thread has nothing more to do */
+	bool gone;            /* the waiting thread's: hung up, no longer watched */
+	atomic_bool finished; /* the thread has nothing more to do */
 };
 
 struct control_server {
@@ -70,7 +70,7 @@ static void refuse(int sock, const char *why)
 struct request {
 	unsigned need, umask, flags;
 	int argc;
-	char **argv;           /* copies: getopt permutes the array, and commands may write into words */
+	char **argv; /* copies: getopt permutes the array, and commands may write into words */
 	struct target *told;
 	size_t ntold;
 	struct zone *zone;
@@ -181,13 +181,15 @@ static int carry_out(struct client *k, struct request *r, const struct cli_comma
 	if (cli_streams_open(c, fds[1], fds[2]) != 0)
 		return CLI_FAILED;
 	status = cli_run(c);
+	if (cli_cancelled(c) && atomic_load(&k->server->stop))
+		status = cli_worse(status, cli_warn(c, "stopped: the store is being unmounted"));
 	cli_streams_close(c);
 	return status;
 }
 
 /* Reads the request and says why it is not carried out, or NULL with everything set. */
-static const char *receive(struct client *k, struct request *r, const struct cli_command **command, int *fds, size_t *nfds,
-		struct ucred *peer)
+static const char *receive(struct client *k, struct request *r, const struct cli_command **command, int *fds,
+		size_t *nfds, struct ucred *peer)
 {
 	struct timeval limit = { .tv_sec = HANDSHAKE_SECONDS };
 	socklen_t len = sizeof(*peer);
@@ -204,8 +206,9 @@ static const char *receive(struct client *k, struct request *r, const struct cli
 	rc = control_receive(k->sock, &kind, &m, fds, nfds);
 	if (rc != 0) {
 		*nfds = 0;
-		return rc == -EPROTONOSUPPORT ? "client and owner are of different versions; use the ckptfs that made the mount, or mount anew"
-			: "request not understood";
+		return rc == -EPROTONOSUPPORT ? "client and owner are of different versions; use the ckptfs "
+						"that made the mount, or mount anew"
+					      : "request not understood";
 	}
 	rc = kind == CONTROL_REQUEST ? request_read(&m, r) : -EPROTO;
 	control_msg_release(&m);
@@ -217,7 +220,8 @@ static const char *receive(struct client *k, struct request *r, const struct cli
 	if (*command == NULL || !(*command)->served)
 		return "no such command here";
 	if ((r->need & CLI_HOST) && peer->uid != geteuid())
-		return "it would read and write files of this machine with the rights of the user who mounted it; run the command as that user";
+		return "it would read and write files of this machine with the rights of the user who "
+		       "mounted it; run the command as that user";
 	return NULL;
 }
 
@@ -368,8 +372,8 @@ static int listen_in(int dir_fd, const char *store, int *out)
 	}
 	/* Through the directory's descriptor: an address has room for 107 bytes only. */
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/control", dir_fd);
-	if (bind(sock, (const struct sockaddr *)&a, sizeof(a)) != 0 || fchmodat(dir_fd, "control", 0600, 0) != 0 ||
-		listen(sock, CONTROL_CLIENTS) != 0) {
+	if (bind(sock, (const struct sockaddr *)&a, sizeof(a)) != 0 ||
+			fchmodat(dir_fd, "control", 0600, 0) != 0 || listen(sock, CONTROL_CLIENTS) != 0) {
 		rc = ckpt_fail(errno, "%s/control: %s", store, strerror(errno));
 		goto fail;
 	}

@@ -235,7 +235,10 @@ static int receive_all(int sock, void *p, size_t n, int *fds, size_t *have, size
 
 	while (done < n) {
 		struct iovec iov = { (uint8_t *)p + done, n - done };
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.buf, .msg_controllen = sizeof(u.buf) };
+		struct msghdr msg = { .msg_iov = &iov,
+			.msg_iovlen = 1,
+			.msg_control = u.buf,
+			.msg_controllen = sizeof(u.buf) };
 		ssize_t k = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
 
 		if (k < 0 && errno == EINTR)
@@ -267,8 +270,10 @@ int control_receive(int sock, enum control_kind *kind, struct control_msg *m, in
 	}
 	len = le32toh(h.len);
 	if (le16toh(h.version) != CONTROL_VERSION) {
-		rc = ckpt_fail(EPROTONOSUPPORT, "control socket: the other side speaks version %u of the protocol, this program %u",
-			le16toh(h.version), CONTROL_VERSION);
+		rc = ckpt_fail(EPROTONOSUPPORT,
+				"control socket: the other side speaks version %u of the protocol, this "
+				"program %u",
+				le16toh(h.version), CONTROL_VERSION);
 		goto fail;
 	}
 	if (len > CONTROL_MAX || h.zero != 0) {

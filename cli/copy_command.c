@@ -17,7 +17,7 @@ struct source {
 	const struct target *target;
 	struct tree *tree;
 	struct tplace place;
-	struct tentry e;       /* e.name NULL: could not be found, told already */
+	struct tentry e; /* e.name NULL: could not be found, told already */
 	bool contents;
 };
 
@@ -27,8 +27,8 @@ struct command {
 	struct tree host, store;
 	struct tree *dst;
 	const struct target *target;
-	struct tdir *into;     /* where things are made */
-	char *name;            /* the one thing's name there; NULL: each has its own */
+	struct tdir *into; /* where things are made */
+	char *name;        /* the one thing's name there; NULL: each has its own */
 	struct source *source;
 	size_t n;
 	struct progress *progress;
@@ -79,7 +79,8 @@ static void find_source(struct command *k, struct source *s, const struct target
 	rc = tree_place(s->tree, path, &s->place);
 	/* "link/" is what the link leads to, as everywhere. */
 	if (rc == 0)
-		rc = s->tree->ops->lookup(s->tree, s->place.dir, s->place.name, slash || !k->r->opt.recurse, &s->e);
+		rc = s->tree->ops->lookup(
+				s->tree, s->place.dir, s->place.name, slash || !k->r->opt.recurse, &s->e);
 	if (rc == 0 && slash && !S_ISDIR(s->e.st.st_mode)) {
 		s->tree->ops->entry_release(s->tree, &s->e);
 		rc = ckpt_fail(ENOTDIR, "%s: %s", t->text, strerror(ENOTDIR));
@@ -88,7 +89,8 @@ static void find_source(struct command *k, struct source *s, const struct target
 		note(k, rc, t->text);
 		return;
 	}
-	s->contents = S_ISDIR(s->e.st.st_mode) && (strcmp(s->place.name, ".") == 0 || (slash && k->r->as_rsync));
+	s->contents = S_ISDIR(s->e.st.st_mode) &&
+		      (strcmp(s->place.name, ".") == 0 || (slash && k->r->as_rsync));
 }
 
 static void release_source(struct source *s)
@@ -244,9 +246,11 @@ static int check_against_self(struct command *k, const struct source *s, const c
 
 	if (!s->tree->in_store || !k->dst->in_store)
 		return 0;
-	if (S_ISDIR(s->e.st.st_mode))
-		return tree_store_below(k->dst, k->into, s->e.ino) ?
-			ckpt_fail(EINVAL, "%s: cannot be copied into itself", s->target->text) : 0;
+	if (S_ISDIR(s->e.st.st_mode)) {
+		if (!tree_store_below(k->dst, k->into, s->e.ino))
+			return 0;
+		return ckpt_fail(EINVAL, "%s: cannot be copied into itself", s->target->text);
+	}
 	rc = k->dst->ops->lookup(k->dst, k->into, name, false, &there);
 	if (rc != 0)
 		return 0;
@@ -255,13 +259,47 @@ static int check_against_self(struct command *k, const struct source *s, const c
 	return rc ? ckpt_fail(EINVAL, "%s and its copy are the same file", s->target->text) : 0;
 }
 
+/* Adds up the bytes of regular files in `top`, for the bar's total. */
+static void measure_tree(struct tree *src, const struct tentry *top, struct progress *progress)
+{
+	struct level {
+		struct level *up;
+		struct tdir *d;
+	} *at = NULL, *l;
+	struct tentry e = *top;
+	bool owned = false;
+
+	for (;;) {
+		if (S_ISREG(e.st.st_mode))
+			progress_add_total(progress, (uint64_t)e.st.st_size);
+		l = S_ISDIR(e.st.st_mode) ? calloc(1, sizeof(*l)) : NULL;
+		if (l != NULL && src->ops->dir_open(src, &e, &l->d) == 0) {
+			l->up = at;
+			at = l;
+		} else {
+			free(l);
+		}
+		if (owned)
+			src->ops->entry_release(src, &e);
+		owned = true;
+		while (at != NULL && (cli_cancelled(src->c) || src->ops->dir_next(src, at->d, &e) != 1)) {
+			l = at;
+			at = l->up;
+			src->ops->dir_close(src, l->d);
+			free(l);
+		}
+		if (at == NULL)
+			return;
+	}
+}
+
 static void *measure(void *arg)
 {
 	struct command *k = arg;
 
 	for (size_t i = 0; i < k->n; i++)
 		if (k->source[i].e.name != NULL)
-			treecopy_measure(k->source[i].tree, &k->source[i].e, k->progress);
+			measure_tree(k->source[i].tree, &k->source[i].e, k->progress);
 	progress_total_known(k->progress);
 	return NULL;
 }
@@ -293,7 +331,8 @@ static void copy_sources(struct command *k)
 		if (rc != 0)
 			note(k, rc, s->target->text);
 		else
-			treecopy_add(t, &s->e, s->target->text, k->into, name, s->contents && k->name == NULL);
+			treecopy_add(t, &s->e, s->target->text, k->into, name,
+					s->contents && k->name == NULL);
 		if (treecopy_stopped(t))
 			break;
 	}

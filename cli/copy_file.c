@@ -18,7 +18,8 @@ void copy_attributes(const struct copy_env *env, const struct stat *st, bool att
 		out->st.st_mode = (st->st_mode & (S_IFMT | 0777)) & ~env->c->umask;
 }
 
-int copy_xattrs(const struct copy_env *env, struct tdir *sd, struct tfile *sf, struct tdir *dd, struct tfile *df)
+int copy_xattrs(const struct copy_env *env, struct tdir *sd, struct tfile *sf, struct tdir *dd,
+		struct tfile *df)
 {
 	struct tree *src = env->src, *dst = env->dst;
 	char *names = NULL, *value = NULL;
@@ -58,7 +59,8 @@ out:
 }
 
 /* Copies [*at, end), or, with end UINT64_MAX, up to the end of the source; *at follows. */
-static int copy_range(const struct copy_env *env, struct tfile *in, struct tfile *out, uint64_t *at, uint64_t end, void *buf)
+static int copy_range(const struct copy_env *env, struct tfile *in, struct tfile *out, uint64_t *at,
+		uint64_t end, void *buf)
 {
 	while (*at < end) {
 		size_t want = end - *at < COPY_BUFFER ? (size_t)(end - *at) : COPY_BUFFER;
@@ -80,7 +82,8 @@ static int copy_range(const struct copy_env *env, struct tfile *in, struct tfile
 	return 0;
 }
 
-static int copy_content(const struct copy_env *env, struct tfile *in, struct tfile *out, const struct stat *st, void *buf)
+static int copy_content(const struct copy_env *env, struct tfile *in, struct tfile *out,
+		const struct stat *st, void *buf)
 {
 	struct tree *src = env->src, *dst = env->dst;
 	uint64_t size = (uint64_t)st->st_size, at = 0, written = 0;
@@ -132,7 +135,8 @@ static int copy_content(const struct copy_env *env, struct tfile *in, struct tfi
 	return written < size ? dst->ops->set_size(dst, out, size) : 0;
 }
 
-int copy_file(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name, bool attrs, void *buf)
+int copy_file(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name,
+		bool attrs, void *buf)
 {
 	struct tree *src = env->src, *dst = env->dst;
 	struct tfile *in, *out;
@@ -159,7 +163,8 @@ close_in:
 	return rc;
 }
 
-int copy_other(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name, bool attrs)
+int copy_other(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name,
+		bool attrs)
 {
 	char target[PATH_MAX];
 	struct tattr a;

@@ -22,10 +22,13 @@ struct copy_env {
 /* What a copy of `st` gets: everything with attrs (the owner only where root asks), else nothing but a mode. */
 void copy_attributes(const struct copy_env *env, const struct stat *st, bool attrs, struct tattr *out);
 /* The user.* attributes of a directory, or of a file. -EOPNOTSUPP of a destination that knows none is no error. */
-int copy_xattrs(const struct copy_env *env, struct tdir *sd, struct tfile *sf, struct tdir *dd, struct tfile *df);
+int copy_xattrs(const struct copy_env *env, struct tdir *sd, struct tfile *sf, struct tdir *dd,
+		struct tfile *df);
 /* A regular file; holes stay holes. buf: COPY_BUFFER bytes of scratch. -ECANCELED when the command is. */
-int copy_file(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name, bool attrs, void *buf);
+int copy_file(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name,
+		bool attrs, void *buf);
 /* A symlink, fifo, socket or device. */
-int copy_other(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name, bool attrs);
+int copy_other(const struct copy_env *env, const struct tentry *e, struct tdir *into, const char *name,
+		bool attrs);
 
 #endif

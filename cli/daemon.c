@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,5 +145,12 @@ void daemon_harden(void)
 		close(fd);
 	}
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+	/*
+	 * Chunks come and go by the hundred a second.  By default each goes back to the kernel when it is freed and is
+	 * faulted in again for the next: 17 % of the processor time of a save.  Fewer arenas hold less meanwhile.
+	 */
+	mallopt(M_MMAP_THRESHOLD, 8 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	mallopt(M_ARENA_MAX, 2);
 	umask(0); /* modes are what the caller and the kernel made of them */
 }

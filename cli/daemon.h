@@ -28,7 +28,8 @@ void daemon_stopping(void);
 
 /*
  * Best effort, for a process that other processes' I/O depends on: the OOM killer should look elsewhere first, and memory
- * that we ask for while writing must not wait for writes to ourselves.  Before threads are started.
+ * that we ask for while writing must not wait for writes to ourselves; freed memory is kept for the next chunk.  Before threads
+ * are started.
  */
 void daemon_harden(void);
 

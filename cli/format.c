@@ -77,7 +77,8 @@ const char *format_percent(uint64_t part, uint64_t whole, char buf[FORMAT_LEN])
 const char *format_seconds(uint64_t s, char buf[FORMAT_LEN])
 {
 	if (s >= 3600)
-		snprintf(buf, FORMAT_LEN, "%" PRIu64 ":%02u:%02u", s / 3600, (unsigned)(s / 60 % 60), (unsigned)(s % 60));
+		snprintf(buf, FORMAT_LEN, "%" PRIu64 ":%02u:%02u", s / 3600, (unsigned)(s / 60 % 60),
+				(unsigned)(s % 60));
 	else
 		snprintf(buf, FORMAT_LEN, "%u:%02u", (unsigned)(s / 60), (unsigned)(s % 60));
 	return buf;
@@ -87,8 +88,28 @@ const char *format_mode(mode_t m, char buf[FORMAT_LEN])
 {
 	static const char bits[] = "rwxrwxrwx";
 
-	buf[0] = S_ISDIR(m) ? 'd' : S_ISLNK(m) ? 'l' : S_ISFIFO(m) ? 'p' : S_ISSOCK(m) ? 's' : S_ISCHR(m) ? 'c' :
-		S_ISBLK(m) ? 'b' : '-';
+	switch (m & S_IFMT) {
+	case S_IFDIR:
+		buf[0] = 'd';
+		break;
+	case S_IFLNK:
+		buf[0] = 'l';
+		break;
+	case S_IFIFO:
+		buf[0] = 'p';
+		break;
+	case S_IFSOCK:
+		buf[0] = 's';
+		break;
+	case S_IFCHR:
+		buf[0] = 'c';
+		break;
+	case S_IFBLK:
+		buf[0] = 'b';
+		break;
+	default:
+		buf[0] = '-';
+	}
 	for (int i = 0; i < 9; i++)
 		buf[1 + i] = m & (0400u >> i) ? bits[i] : '-';
 	if (m & S_ISUID)
@@ -161,7 +182,8 @@ void zone_localtime(const struct zone *z, time_t t, struct tm *out)
 		else
 			hi = mid;
 	}
-	if (__builtin_add_overflow(t, (time_t)z->step[lo].offset, &shifted) || gmtime_r(&shifted, out) == NULL)
+	if (__builtin_add_overflow(t, (time_t)z->step[lo].offset, &shifted) ||
+			gmtime_r(&shifted, out) == NULL)
 		*out = (struct tm){ .tm_mday = 1 };
 }
 
@@ -188,10 +210,20 @@ static size_t utf8(const char *s, size_t n, uint32_t *cp)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	const unsigned char *p = (const unsigned char *)s;
-	size_t len = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+	size_t len;
 	uint32_t c;
 
-	if (len == 0 || len > n)
+	if (p[0] < 0x80)
+		len = 1;
+	else if ((p[0] & 0xe0) == 0xc0)
+		len = 2;
+	else if ((p[0] & 0xf0) == 0xe0)
+		len = 3;
+	else if ((p[0] & 0xf8) == 0xf0)
+		len = 4;
+	else
+		return 0;
+	if (len > n)
 		return 0;
 	c = len == 1 ? p[0] : p[0] & (0x7fu >> len);
 	for (size_t i = 1; i < len; i++) {
@@ -217,11 +249,27 @@ static bool is_control(uint32_t c)
  */
 static unsigned columns(uint32_t c)
 {
-	if ((c >= 0x300 && c < 0x370) || (c >= 0x200b && c <= 0x200f) || (c >= 0xfe00 && c <= 0xfe0f))
-		return 0;
-	return (c >= 0x1100 && c < 0x1160) || (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xac00 && c < 0xd7a4) ||
-		(c >= 0xf900 && c < 0xfb00) || (c >= 0xfe30 && c < 0xfe70) || (c >= 0xff00 && c < 0xff61) ||
-		(c >= 0x1f300 && c < 0x1fb00) || (c >= 0x20000 && c < 0x40000) ? 2 : 1;
+	static const struct {
+		uint32_t from, to;
+		unsigned columns;
+	} odd[] = {
+		{ 0x300, 0x36f, 0 },
+		{ 0x200b, 0x200f, 0 },
+		{ 0xfe00, 0xfe0f, 0 }, /* accents, joiners, variants */
+		{ 0x1100, 0x115f, 2 },
+		{ 0x2e80, 0xa4cf, 2 },
+		{ 0xac00, 0xd7a3, 2 },
+		{ 0xf900, 0xfaff, 2 },
+		{ 0xfe30, 0xfe6f, 2 },
+		{ 0xff00, 0xff60, 2 },
+		{ 0x1f300, 0x1faff, 2 },
+		{ 0x20000, 0x3ffff, 2 },
+	};
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		if (c >= odd[i].from && c <= odd[i].to)
+			return odd[i].columns;
+	return 1;
 }
 
 static unsigned put_name(FILE *f, const char *name, size_t len, bool tty)
@@ -330,6 +378,8 @@ int format_json_print(FILE *f, json_t *v, size_t flags)
 
 /* --- tables --------------------------------------------------------------------------------------- */
 
+enum { TABLE_COLUMNS = 16 };
+
 struct table {
 	char *align;
 	size_t columns;
@@ -339,7 +389,7 @@ struct table {
 
 struct table *table_new(const char *align)
 {
-	struct table *t = calloc(1, sizeof(*t));
+	struct table *t = strlen(align) <= TABLE_COLUMNS ? calloc(1, sizeof(*t)) : NULL;
 
 	if (t == NULL)
 		return NULL;
@@ -396,25 +446,38 @@ static unsigned column_width(const struct table *t, size_t column)
 	return width;
 }
 
+/* How many cells of the row at t->cell[row] are left when empty ones at its end are dropped. */
+static size_t cells_in(const struct table *t, size_t row)
+{
+	size_t n = t->n - row < t->columns ? t->n - row : t->columns;
+
+	while (n > 0 && t->cell[row + n - 1][0] == '\0')
+		n--;
+	return n;
+}
+
 void table_print(const struct table *t, FILE *f, bool heading, bool colour)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		size_t column = i % t->columns;
-		size_t len = strlen(t->cell[i]);
-		unsigned width = column_width(t, column), own = format_name_width(t->cell[i], len);
-		bool bold = heading && colour && i < t->columns;
+	unsigned width[TABLE_COLUMNS];
 
-		if (bold && column == 0)
-			fputs("\033[1m", f);
-		if (t->align[column] == 'r')
-			fprintf(f, "%*s", (int)(width - own), "");
-		format_name(f, t->cell[i], len, true);
-		if (column + 1 < t->columns) {
-			if (t->align[column] != 'r')
-				fprintf(f, "%*s", (int)(width - own), "");
-			fputs("  ", f);
-		} else {
-			fputs(bold ? "\033[0m\n" : "\n", f);
+	for (size_t column = 0; column < t->columns; column++)
+		width[column] = column_width(t, column);
+	for (size_t row = 0; row < t->n; row += t->columns) {
+		size_t n = cells_in(t, row);
+		bool bold = colour && heading && n > 0 && (row == 0 || n == 1);
+
+		fputs(bold ? "\033[1m" : "", f);
+		for (size_t column = 0; column < n; column++) {
+			const char *cell = t->cell[row + column];
+			int pad = (int)(width[column] - format_name_width(cell, strlen(cell)));
+
+			fputs(column > 0 ? "  " : "", f);
+			if (t->align[column] == 'r')
+				fprintf(f, "%*s", pad, "");
+			format_name(f, cell, strlen(cell), true);
+			if (t->align[column] != 'r' && column + 1 < n)
+				fprintf(f, "%*s", pad, "");
 		}
+		fputs(bold ? "\033[0m\n" : "\n", f);
 	}
 }

@@ -65,12 +65,12 @@ int format_json_print(FILE *f, json_t *v, size_t flags);
 /* --- tables --------------------------------------------------------------------------------------- */
 
 struct table;
-/* align: one character a column, 'l' or 'r'. NULL: no memory. */
+/* align: one character a column, 'l' or 'r', at most 16. NULL: no memory. */
 struct table *table_new(const char *align);
 void table_free(struct table *t);
 /* Adds the next cell, row by row. Text is copied. -ENOMEM. */
 int table_cell(struct table *t, const char *text);
-/* Prints what was added: columns two spaces apart; the first row as a heading (bold if colour) when `heading`. */
+/* Prints what was added, columns two spaces apart. With `heading` the first row is one, and each with a first cell alone: bold if colour. */
 void table_print(const struct table *t, FILE *f, bool heading, bool colour);
 
 #endif

@@ -17,7 +17,6 @@
 
 static struct cli the_cli; /* static: the signal handler needs it */
 
-
 /* The first signal asks the command to stop and clean up; a second one ends the process at once. */
 static void on_signal(int sig)
 {
@@ -100,10 +99,10 @@ static int unknown_command(const char *word)
 			nearest = cli_commands[i]->name;
 		}
 	}
+	fprintf(stderr, "ckptfs: unknown command \"%s\"", word);
 	if (nearest != NULL)
-		fprintf(stderr, "ckptfs: unknown command \"%s\"; did you mean \"%s\"? (see `ckptfs --help`)\n", word, nearest);
-	else
-		fprintf(stderr, "ckptfs: unknown command \"%s\" (see `ckptfs --help`)\n", word);
+		fprintf(stderr, "; did you mean \"%s\"?", nearest);
+	fputs(" (see `ckptfs --help`)\n", stderr);
 	return CLI_USAGE;
 }
 
@@ -115,7 +114,7 @@ static void global_help(FILE *f)
 	fputs("\nSTORE is a directory NAME.ckptfs; STORE:PATH a path in it, with or without a mount.\n"
 	      "`ckptfs COMMAND --help` tells a command's options, ckptfs(1) everything.\n"
 	      "Exit status: 0 done, 1 something is wrong with the data, 2 usage, 3 could not run.\n",
-	      f);
+			f);
 }
 
 static int run(const struct cli_command *k, int argc, char **argv)
@@ -138,7 +137,8 @@ static int run(const struct cli_command *k, int argc, char **argv)
 		fprintf(stderr, "ckptfs: %s\n", ckpt_errmsg());
 		return CLI_FAILED;
 	}
-	c->colour = c->out_tty && (no_color == NULL || no_color[0] == '\0') && (term == NULL || strcmp(term, "dumb") != 0);
+	c->colour = c->out_tty && (no_color == NULL || no_color[0] == '\0') &&
+		    (term == NULL || strcmp(term, "dumb") != 0);
 	if (k != &command_mount)
 		watch_signals();
 

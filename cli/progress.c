@@ -19,14 +19,14 @@ struct progress {
 	struct cli *c;
 	const char *label;
 	atomic_bool bytes;
-	bool shown;              /* a terminal: there is a thread */
+	bool shown; /* a terminal: there is a thread */
 	_Atomic uint64_t done, total;
 	atomic_bool total_known;
 	struct timespec begin;
 	pthread_t thread;
-	pthread_mutex_t lock;    /* guards the terminal's line, hidden, stop, and c->err while the bar is drawn */
+	pthread_mutex_t lock; /* guards the terminal's line, hidden, stop, and c->err while the bar is drawn */
 	pthread_cond_t wake;
-	unsigned hidden;         /* how many want it away */
+	unsigned hidden; /* how many want it away */
 	bool on_screen, stop;
 };
 
@@ -43,7 +43,7 @@ int progress_render(const struct progress_look *l, char *buf, unsigned cap)
 	char a[FORMAT_LEN], b[FORMAT_LEN], r[FORMAT_LEN], t[FORMAT_LEN];
 	char head[3 * FORMAT_LEN], tail[3 * FORMAT_LEN];
 	uint64_t done = l->total_known && l->done > l->total ? l->total : l->done;
-	unsigned room, bar, i;
+	unsigned room, taken, bar, i;
 	int n;
 
 	if (l->bytes)
@@ -59,19 +59,20 @@ int progress_render(const struct progress_look *l, char *buf, unsigned cap)
 		double left = l->rate > 0 ? (double)(l->total - done) / l->rate : -1;
 
 		if (l->bytes)
-			n += snprintf(head + n, sizeof(head) - (size_t)n, " / %s  %3s", format_bytes(l->total, b),
-				format_percent(done, l->total, a));
+			n += snprintf(head + n, sizeof(head) - (size_t)n, " / %s  %3s",
+					format_bytes(l->total, b), format_percent(done, l->total, a));
 		else
-			n += snprintf(head + n, sizeof(head) - (size_t)n, " / %llu  %3s", (unsigned long long)l->total,
-				format_percent(done, l->total, a));
+			n += snprintf(head + n, sizeof(head) - (size_t)n, " / %llu  %3s",
+					(unsigned long long)l->total, format_percent(done, l->total, a));
 		if (left >= 0 && left < 360000)
 			snprintf(tail + strlen(tail), sizeof(tail) - strlen(tail), "  %s left",
-				format_seconds((uint64_t)(left + 0.5), t));
+					format_seconds((uint64_t)(left + 0.5), t));
 	}
 	/* One column stays free: writing in the last one makes some terminals wrap. */
 	room = l->width < cap ? l->width : cap;
 	room = room > 0 ? room - 1 : 0;
-	bar = l->total_known && l->total > 0 && room > (unsigned)n + strlen(tail) + 14 ? room - (unsigned)n - (unsigned)strlen(tail) - 4 : 0;
+	taken = (unsigned)n + (unsigned)strlen(tail) + 4; /* two blanks and the brackets */
+	bar = l->total_known && l->total > 0 && room > taken + 10 ? room - taken : 0;
 	if (bar > 40)
 		bar = 40;
 	n = snprintf(buf, cap, "%s", head);

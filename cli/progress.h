@@ -23,9 +23,10 @@ void progress_stop(struct progress *p);
 /* True when somebody sees it: then it is worth finding out the total. */
 bool progress_shown(const struct progress *p);
 
-void progress_add(struct progress *p, uint64_t done);         /* any thread */
-void progress_add_total(struct progress *p, uint64_t total);  /* any thread */
-void progress_total_known(struct progress *p);                /* no more to come: the share and the time left mean something */
+void progress_add(struct progress *p, uint64_t done);        /* any thread */
+void progress_add_total(struct progress *p, uint64_t total); /* any thread */
+void progress_total_known(
+		struct progress *p); /* no more to come: the share and the time left mean something */
 /* A store_progress (store_admin.h); arg is the struct progress.  Tells the callee to stop when the command is cancelled. */
 int progress_store(void *arg, uint64_t done, uint64_t total, bool bytes);
 
@@ -38,9 +39,9 @@ struct progress_look {
 	const char *label;
 	uint64_t done, total;
 	bool bytes, total_known;
-	double seconds;      /* since the start */
-	double rate;         /* per second, smoothed */
-	unsigned width;      /* columns of the terminal */
+	double seconds; /* since the start */
+	double rate;    /* per second, smoothed */
+	unsigned width; /* columns of the terminal */
 };
 int progress_render(const struct progress_look *l, char *buf, unsigned cap);
 

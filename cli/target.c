@@ -37,7 +37,7 @@ static void unescape(char *s)
 	char *w = s;
 
 	while (*s != '\0') {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3 && s[1] <= '3') {
 			*w++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
 			s += 4;
 		} else {
@@ -88,17 +88,6 @@ static bool parse_mount(char *line, char **root, char **point, char **type, char
 	return true;
 }
 
-static char *join(const char *a, const char *b)
-{
-	char *s = NULL;
-
-	while (*a == '/')
-		a++;
-	if (asprintf(&s, "%s%s%s", a, a[0] != '\0' && b[0] != '\0' && a[strlen(a) - 1] != '/' ? "/" : "", b) < 0)
-		return NULL;
-	return s;
-}
-
 int target_find_mount(FILE *mountinfo, const char *path, struct fs_mount_entry *out, char **rest)
 {
 	struct fs_mount_entry found = { 0 };
@@ -122,10 +111,14 @@ int target_find_mount(FILE *mountinfo, const char *path, struct fs_mount_entry *
 		rc = 0;
 		if (strcmp(type, FS_MOUNT_TYPE) != 0)
 			continue;
-		found = (struct fs_mount_entry){ .mountpoint = strdup(point), .type = strdup(type), .source = strdup(source) };
-		inside = join(root, in);
-		rc = found.mountpoint != NULL && found.type != NULL && found.source != NULL && inside != NULL ? 1 :
-			ckpt_fail(ENOMEM, "%s: out of memory", path);
+		found = (struct fs_mount_entry){
+			.mountpoint = strdup(point), .type = strdup(type), .source = strdup(source)
+		};
+		inside = cli_join(root + strspn(root, "/"), in);
+		if (found.mountpoint != NULL && found.type != NULL && found.source != NULL && inside != NULL)
+			rc = 1;
+		else
+			rc = ckpt_fail(ENOMEM, "%s: out of memory", path);
 	}
 	free(line);
 	if (rc == 1) {
@@ -228,7 +221,9 @@ static int fill_store(const char *text, char *store, char *base, const char *res
 {
 	while (*rest == '/')
 		rest++;
-	*out = (struct target){ .in_store = true, .store = store, .text = strdup(text), .path = join(base, rest) };
+	*out = (struct target){
+		.in_store = true, .store = store, .text = strdup(text), .path = cli_join(base, rest)
+	};
 	free(base);
 	if (out->text == NULL || out->path == NULL) {
 		target_release(out);

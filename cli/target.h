@@ -20,9 +20,9 @@ struct fs_mount_entry;
 
 struct target {
 	bool in_store;
-	char *text;   /* as the user wrote it, for messages */
-	char *store;  /* in_store: the store's directory; NULL when served, where there is only one */
-	char *path;   /* in_store: path from the root, no leading '/', a trailing one kept; else the host path */
+	char *text;  /* as the user wrote it, for messages */
+	char *store; /* in_store: the store's directory; NULL when served, where there is only one */
+	char *path; /* in_store: path from the root, no leading '/', a trailing one kept; else the host path */
 };
 
 enum target_how {

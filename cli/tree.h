@@ -31,11 +31,11 @@ struct tdir;
 struct tfile;
 
 struct tentry {
-	struct tdir *dir;  /* where it is; borrowed */
-	char *name;        /* owned; "." for the directory itself */
-	struct stat st;    /* of itself, or of what it leads to when `follow` */
-	uint64_t ino;      /* store: holds a lookup */
-	bool follow;       /* a symlink as an operand that is to be followed */
+	struct tdir *dir; /* where it is; borrowed */
+	char *name;       /* owned; "." for the directory itself */
+	struct stat st;   /* of itself, or of what it leads to when `follow` */
+	uint64_t ino;     /* store: holds a lookup */
+	bool follow;      /* a symlink as an operand that is to be followed */
 };
 
 /* Which attributes to set, and to what. */
@@ -46,8 +46,8 @@ struct tattr {
 
 /* Where a file was made, for further names of it. */
 struct tlink {
-	uint64_t ino;  /* store: holds a lookup */
-	char *path;    /* host: relative to `base`, owned */
+	uint64_t ino;      /* store: holds a lookup */
+	char *path;        /* host: relative to `base`, owned */
 	struct tdir *base; /* host: borrowed */
 };
 
@@ -70,27 +70,32 @@ struct tree_ops {
 	void (*file_close)(struct tree *t, struct tfile *f); /* of one that was opened */
 
 	/* Makes a directory, or opens the one that is there. *made tells which. */
-	int (*mkdir)(struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tdir **out, bool *made);
+	int (*mkdir)(struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tdir **out,
+			bool *made);
 	/* `mode`: what the file gets unless file_finish() says otherwise; one that is replaced hands on its own. */
 	int (*file_make)(struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tfile **out);
 	int (*write)(struct tree *t, struct tfile *f, uint64_t off, const void *buf, size_t len);
 	int (*set_size)(struct tree *t, struct tfile *f, uint64_t size);
-	int (*file_finish)(struct tree *t, struct tfile *f, const struct tattr *a); /* closes it in any case */
+	int (*file_finish)(
+			struct tree *t, struct tfile *f, const struct tattr *a); /* closes it in any case */
 	void (*file_abort)(struct tree *t, struct tfile *f);
 	/* A symlink (target), fifo, socket or device, replacing what is there unless that is a directory. */
-	int (*make_other)(struct tree *t, struct tdir *d, const char *name, const struct stat *st, const char *target,
-			const struct tattr *a);
+	int (*make_other)(struct tree *t, struct tdir *d, const char *name, const struct stat *st,
+			const char *target, const struct tattr *a);
 	int (*dir_attr)(struct tree *t, struct tdir *d, const struct tattr *a);
 
 	/* After file_finish() of d/name: remembers it. path: d/name relative to base. */
-	int (*remember)(struct tree *t, struct tdir *d, const char *name, struct tdir *base, const char *path, struct tlink *out);
+	int (*remember)(struct tree *t, struct tdir *d, const char *name, struct tdir *base, const char *path,
+			struct tlink *out);
 	int (*link)(struct tree *t, const struct tlink *to, struct tdir *d, const char *name);
 	void (*forget)(struct tree *t, struct tlink *l);
 
 	/* Extended attributes of a directory or file (the other one NULL). As the system calls. */
 	ssize_t (*listxattr)(struct tree *t, struct tdir *d, struct tfile *f, char *buf, size_t cap);
-	ssize_t (*getxattr)(struct tree *t, struct tdir *d, struct tfile *f, const char *name, void *buf, size_t cap);
-	int (*setxattr)(struct tree *t, struct tdir *d, struct tfile *f, const char *name, const void *value, size_t len);
+	ssize_t (*getxattr)(struct tree *t, struct tdir *d, struct tfile *f, const char *name, void *buf,
+			size_t cap);
+	int (*setxattr)(struct tree *t, struct tdir *d, struct tfile *f, const char *name, const void *value,
+			size_t len);
 
 	/* Everything made below d survives a power cut. */
 	int (*sync)(struct tree *t, struct tdir *d);
@@ -101,8 +106,8 @@ struct tree {
 	struct cli *c;
 	bool in_store;
 	/* host: what must not be walked into */
-	dev_t own_dev;             /* the store's own mount; 0 none */
-	dev_t store_dev;           /* the store's directory */
+	dev_t own_dev;   /* the store's own mount; 0 none */
+	dev_t store_dev; /* the store's directory */
 	ino_t store_ino;
 };
 

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -19,12 +18,12 @@
 
 struct tdir {
 	int fd;
-	DIR *list;   /* opened with the first dir_next; has a descriptor of its own */
+	DIR *list; /* opened with the first dir_next; has a descriptor of its own */
 };
 
 struct tfile {
 	int fd;
-	struct tdir *dir;     /* being made: where, and under which names */
+	struct tdir *dir; /* being made: where, and under which names */
 	char *name;
 	char temporary[256];
 	mode_t mode;
@@ -33,61 +32,6 @@ struct tfile {
 static int fail(const char *name)
 {
 	return ckpt_fail(errno, "%s: %s", name, strerror(errno));
-}
-
-void tree_temporary_name(const char *name, char *buf)
-{
-	uint32_t salt = 0;
-
-	if (getrandom(&salt, sizeof(salt), GRND_NONBLOCK) != sizeof(salt)) {
-		struct timespec t;
-
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		salt = (uint32_t)t.tv_nsec ^ (uint32_t)getpid() << 12;
-	}
-	snprintf(buf, 256, ".%.200s.ckptfs-%08x", name, salt);
-}
-
-int tree_place(struct tree *t, const char *path, struct tplace *out)
-{
-	char *copy = strdup(path), *slash, *name;
-	size_t n = copy != NULL ? strlen(copy) : 0;
-	const char *dir;
-	int rc;
-
-	if (copy == NULL)
-		return ckpt_fail(ENOMEM, "%s: out of memory", path);
-	while (n > 1 && copy[n - 1] == '/')
-		copy[--n] = '\0';
-	slash = strrchr(copy, '/');
-	name = slash != NULL ? slash + 1 : copy;
-	if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-		dir = copy;
-		out->name = strdup(".");
-	} else {
-		out->name = strdup(name);
-		if (slash == copy)
-			dir = "/";
-		else if (slash != NULL)
-			dir = (*slash = '\0', copy);
-		else
-			dir = "";
-	}
-	rc = out->name == NULL ? ckpt_fail(ENOMEM, "%s: out of memory", path) : t->ops->dir_at(t, dir, &out->dir);
-	if (rc != 0) {
-		free(out->name);
-		*out = (struct tplace){ 0 };
-	}
-	free(copy);
-	return rc;
-}
-
-void tree_place_release(struct tree *t, struct tplace *p)
-{
-	if (p->dir != NULL)
-		t->ops->dir_close(t, p->dir);
-	free(p->name);
-	*p = (struct tplace){ 0 };
 }
 
 /* --- directories ---------------------------------------------------------------------------------- */
@@ -104,11 +48,11 @@ static int adopt(struct tree *t, int fd, const char *name, struct tdir **out)
 	}
 	/* The owner of a mount must not wait for itself, and a tree must not be copied into itself for ever. */
 	if (t->own_dev != 0 && st.st_dev == t->own_dev) {
-		rc = ckpt_fail(EDEADLK, "%s: lies inside the store's own mount; say STORE:PATH", name);
+		rc = ckpt_fail(EDEADLK, "lies inside the store's own mount; say STORE:PATH");
 		goto close_fd;
 	}
 	if (st.st_dev == t->store_dev && st.st_ino == t->store_ino) {
-		rc = ckpt_fail(EDEADLK, "%s: is the store itself", name);
+		rc = ckpt_fail(EDEADLK, "is the store itself");
 		goto close_fd;
 	}
 	d = calloc(1, sizeof(*d));
@@ -133,7 +77,8 @@ static int dir_at(struct tree *t, const char *path, struct tdir **out)
 
 static int dir_open(struct tree *t, const struct tentry *e, struct tdir **out)
 {
-	int fd = openat(e->dir->fd, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (e->follow ? 0 : O_NOFOLLOW));
+	int fd = openat(e->dir->fd, e->name,
+			O_RDONLY | O_DIRECTORY | O_CLOEXEC | (e->follow ? 0 : O_NOFOLLOW));
 
 	return fd < 0 ? fail(e->name) : adopt(t, fd, e->name, out);
 }
@@ -223,7 +168,8 @@ static int set_attr(int fd, const struct tattr *a, const char *name)
 	return 0;
 }
 
-static int make_dir(struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tdir **out, bool *made)
+static int make_dir(
+		struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tdir **out, bool *made)
 {
 	int fd, rc;
 
@@ -256,7 +202,8 @@ static int file_open(struct tree *t, const struct tentry *e, struct tfile **out,
 
 	(void)t;
 	/* O_NONBLOCK: it may have become a fifo since it was looked at. */
-	fd = openat(e->dir->fd, e->name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (e->follow ? 0 : O_NOFOLLOW));
+	fd = openat(e->dir->fd, e->name,
+			O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (e->follow ? 0 : O_NOFOLLOW));
 	if (fd < 0)
 		return fail(e->name);
 	if (fstat(fd, st) != 0) {
@@ -328,10 +275,10 @@ static int file_make(struct tree *t, struct tdir *d, const char *name, mode_t mo
 	(void)t;
 	if (fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISDIR(st.st_mode))
-			return ckpt_fail(EISDIR, "%s: %s", name, strerror(EISDIR));
+			return ckpt_fail(EISDIR, "a directory \"%s\" is in the way", name);
 		/* Replacing /dev/null by a file would be a surprise. */
 		if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-			return ckpt_fail(EINVAL, "%s: not a regular file", name);
+			return ckpt_fail(EINVAL, "\"%s\" exists and is not a regular file", name);
 		if (S_ISREG(st.st_mode))
 			mode = st.st_mode & 0777;
 	}
@@ -410,8 +357,8 @@ static int file_finish(struct tree *t, struct tfile *f, const struct tattr *a)
 
 /* --- everything else ------------------------------------------------------------------------------ */
 
-static int make_other(struct tree *t, struct tdir *d, const char *name, const struct stat *st, const char *target,
-		const struct tattr *a)
+static int make_other(struct tree *t, struct tdir *d, const char *name, const struct stat *st,
+		const char *target, const struct tattr *a)
 {
 	char temporary[256];
 	struct stat old;
@@ -419,11 +366,11 @@ static int make_other(struct tree *t, struct tdir *d, const char *name, const st
 
 	(void)t;
 	if (fstatat(d->fd, name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(old.st_mode))
-		return ckpt_fail(EISDIR, "%s: %s", name, strerror(EISDIR));
+		return ckpt_fail(EISDIR, "a directory \"%s\" is in the way", name);
 	do {
 		tree_temporary_name(name, temporary);
-		e = target != NULL ? symlinkat(target, d->fd, temporary) :
-			mknodat(d->fd, temporary, (st->st_mode & S_IFMT) | 0600, st->st_rdev);
+		e = target != NULL ? symlinkat(target, d->fd, temporary)
+				   : mknodat(d->fd, temporary, (st->st_mode & S_IFMT) | 0600, st->st_rdev);
 	} while (e != 0 && errno == EEXIST);
 	if (e != 0)
 		return fail(name);
@@ -432,7 +379,9 @@ static int make_other(struct tree *t, struct tdir *d, const char *name, const st
 	if (rc == 0 && target == NULL && fchmodat(d->fd, temporary, st->st_mode & 0777, 0) != 0)
 		rc = fail(name);
 	if (rc == 0 && a->times &&
-		utimensat(d->fd, temporary, (const struct timespec[2]){ a->st.st_atim, a->st.st_mtim }, AT_SYMLINK_NOFOLLOW) != 0)
+			utimensat(d->fd, temporary,
+					(const struct timespec[2]){ a->st.st_atim, a->st.st_mtim },
+					AT_SYMLINK_NOFOLLOW) != 0)
 		rc = fail(name);
 	if (rc == 0 && renameat(d->fd, temporary, d->fd, name) != 0)
 		rc = fail(name);
@@ -441,7 +390,8 @@ static int make_other(struct tree *t, struct tdir *d, const char *name, const st
 	return rc;
 }
 
-static int remember(struct tree *t, struct tdir *d, const char *name, struct tdir *base, const char *path, struct tlink *out)
+static int remember(struct tree *t, struct tdir *d, const char *name, struct tdir *base, const char *path,
+		struct tlink *out)
 {
 	(void)t;
 	(void)d;
@@ -462,8 +412,9 @@ static int link_to(struct tree *t, const struct tlink *to, struct tdir *d, const
 	if (errno != EEXIST)
 		return fail(name);
 	/* rename(2) of one name of a file onto another does nothing, and leaves both. */
-	if (fstatat(to->base->fd, to->path, &a, AT_SYMLINK_NOFOLLOW) == 0 && fstatat(d->fd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-		a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+	if (fstatat(to->base->fd, to->path, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+			fstatat(d->fd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+			a.st_ino == b.st_ino)
 		return 0;
 	tree_temporary_name(name, temporary);
 	if (linkat(to->base->fd, to->path, d->fd, temporary, 0) != 0)
@@ -490,7 +441,8 @@ static ssize_t list_xattr(struct tree *t, struct tdir *d, struct tfile *f, char 
 	return n < 0 ? fail("extended attributes") : n;
 }
 
-static ssize_t get_xattr(struct tree *t, struct tdir *d, struct tfile *f, const char *name, void *buf, size_t cap)
+static ssize_t get_xattr(
+		struct tree *t, struct tdir *d, struct tfile *f, const char *name, void *buf, size_t cap)
 {
 	ssize_t n = fgetxattr(d != NULL ? d->fd : f->fd, name, buf, cap);
 
@@ -498,7 +450,8 @@ static ssize_t get_xattr(struct tree *t, struct tdir *d, struct tfile *f, const 
 	return n < 0 ? fail(name) : n;
 }
 
-static int set_xattr(struct tree *t, struct tdir *d, struct tfile *f, const char *name, const void *value, size_t len)
+static int set_xattr(struct tree *t, struct tdir *d, struct tfile *f, const char *name, const void *value,
+		size_t len)
 {
 	(void)t;
 	return fsetxattr(d != NULL ? d->fd : f->fd, name, value, len, 0) == 0 ? 0 : fail(name);

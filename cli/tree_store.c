@@ -17,8 +17,8 @@
 enum { BATCH = 64 };
 
 struct tdir {
-	uint64_t ino;          /* holds a lookup */
-	char *path;            /* as an operand said it; NULL for others */
+	uint64_t ino; /* holds a lookup */
+	char *path;   /* as an operand said it; NULL for others */
 	struct fs_dir *list;
 	uint64_t cookie;
 	struct tentry batch[BATCH];
@@ -26,12 +26,12 @@ struct tdir {
 };
 
 struct tfile {
-	uint64_t ino;          /* holds a lookup when `making` */
+	uint64_t ino; /* holds a lookup when `making` */
 	struct fs_handle *h;
 	bool making;
 	uint64_t parent;
 	char *name;
-	char made_as[256];     /* the name it has now; differs from name when something is to be replaced */
+	char made_as[256]; /* the name it has now; differs from name when something is to be replaced */
 };
 
 static struct fs *fs_of(struct tree *t)
@@ -47,7 +47,8 @@ static int no_memory(const char *name)
 /* --- directories ---------------------------------------------------------------------------------- */
 
 /* Takes the lookup of e. */
-static int adopt(struct tree *t, const struct fs_entry *e, const char *name, const char *path, struct tdir **out)
+static int adopt(struct tree *t, const struct fs_entry *e, const char *name, const char *path,
+		struct tdir **out)
 {
 	struct tdir *d;
 
@@ -172,7 +173,9 @@ static int lookup(struct tree *t, struct tdir *d, const char *name, bool follow,
 	}
 	if (rc != 0)
 		return rc;
-	*out = (struct tentry){ .dir = d, .name = strdup(name), .st = e.st, .ino = e.st.st_ino, .follow = follow };
+	*out = (struct tentry){
+		.dir = d, .name = strdup(name), .st = e.st, .ino = e.st.st_ino, .follow = follow
+	};
 	if (out->name == NULL) {
 		fs_forget(fs_of(t), e.st.st_ino, 1);
 		return no_memory(name);
@@ -208,7 +211,8 @@ static int set_attr(struct tree *t, uint64_t ino, const struct tattr *a)
 	return rc;
 }
 
-static int make_dir(struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tdir **out, bool *made)
+static int make_dir(
+		struct tree *t, struct tdir *d, const char *name, mode_t mode, struct tdir **out, bool *made)
 {
 	struct fs_caller c = cli_caller(t->c);
 	struct fs_entry e, real;
@@ -299,7 +303,7 @@ static int file_make(struct tree *t, struct tdir *d, const char *name, mode_t mo
 	if (exists) {
 		fs_forget(fs_of(t), e.st.st_ino, 1);
 		if (S_ISDIR(e.st.st_mode))
-			return ckpt_fail(EISDIR, "%s: %s", name, strerror(EISDIR));
+			return ckpt_fail(EISDIR, "a directory \"%s\" is in the way", name);
 		if (S_ISREG(e.st.st_mode))
 			mode = e.st.st_mode & 0777;
 	}
@@ -319,7 +323,8 @@ static int file_make(struct tree *t, struct tdir *d, const char *name, mode_t mo
 			tree_temporary_name(name, f->made_as);
 		else
 			memcpy(f->made_as, name, strlen(name) + 1);
-		rc = fs_create(fs_of(t), &c, d->ino, f->made_as, S_IFREG | (mode & 07777), O_RDWR | O_EXCL, &f->h, &e);
+		rc = fs_create(fs_of(t), &c, d->ino, f->made_as, S_IFREG | (mode & 07777), O_RDWR | O_EXCL,
+				&f->h, &e);
 		exists = true;
 	} while (rc == -EEXIST);
 	if (rc != 0) {
@@ -400,7 +405,8 @@ int tree_store_clone(struct tree *t, struct tfile *src, struct tfile *dst, uint6
 	if (rc != 0)
 		return rc;
 	while (off < (uint64_t)e.st.st_size) {
-		int64_t n = fs_copy_range(fs_of(t), &c, src->h, off, dst->h, off, (uint64_t)e.st.st_size - off);
+		int64_t n = fs_copy_range(
+				fs_of(t), &c, src->h, off, dst->h, off, (uint64_t)e.st.st_size - off);
 
 		if (n < 0)
 			return (int)n;
@@ -442,8 +448,8 @@ static int is_directory(struct tree *t, uint64_t parent, const char *name)
 	return S_ISDIR(e.st.st_mode);
 }
 
-static int make_other(struct tree *t, struct tdir *d, const char *name, const struct stat *st, const char *target,
-		const struct tattr *a)
+static int make_other(struct tree *t, struct tdir *d, const char *name, const struct stat *st,
+		const char *target, const struct tattr *a)
 {
 	struct fs_caller c = cli_caller(t->c);
 	char temporary[256];
@@ -453,7 +459,7 @@ static int make_other(struct tree *t, struct tdir *d, const char *name, const st
 	int rc;
 
 	if (is_directory(t, d->ino, name))
-		return ckpt_fail(EISDIR, "%s: %s", name, strerror(EISDIR));
+		return ckpt_fail(EISDIR, "a directory \"%s\" is in the way", name);
 	do {
 		tree_temporary_name(name, temporary);
 		rc = fs_make(fs_of(t), &c, d->ino, temporary, mode, st->st_rdev, target, &e);
@@ -470,7 +476,8 @@ static int make_other(struct tree *t, struct tdir *d, const char *name, const st
 	return rc;
 }
 
-static int remember(struct tree *t, struct tdir *d, const char *name, struct tdir *base, const char *path, struct tlink *out)
+static int remember(struct tree *t, struct tdir *d, const char *name, struct tdir *base, const char *path,
+		struct tlink *out)
 {
 	struct fs_entry e;
 	int rc = fs_lookup(fs_of(t), d->ino, name, &e);
@@ -523,12 +530,14 @@ static ssize_t list_xattr(struct tree *t, struct tdir *d, struct tfile *f, char 
 	return fs_listxattr(fs_of(t), d != NULL ? d->ino : f->ino, buf, cap);
 }
 
-static ssize_t get_xattr(struct tree *t, struct tdir *d, struct tfile *f, const char *name, void *buf, size_t cap)
+static ssize_t get_xattr(
+		struct tree *t, struct tdir *d, struct tfile *f, const char *name, void *buf, size_t cap)
 {
 	return fs_getxattr(fs_of(t), d != NULL ? d->ino : f->ino, name, buf, cap);
 }
 
-static int set_xattr(struct tree *t, struct tdir *d, struct tfile *f, const char *name, const void *value, size_t len)
+static int set_xattr(struct tree *t, struct tdir *d, struct tfile *f, const char *name, const void *value,
+		size_t len)
 {
 	struct fs_caller c = cli_caller(t->c);
 

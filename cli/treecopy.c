@@ -22,19 +22,19 @@
 enum { QUEUE = 128, LINK_SLOTS_MIN = 64 };
 
 struct dir {
-	struct dir *parent;      /* holds a reference; NULL: a root, whose dst is borrowed and gets no attributes */
+	struct dir *parent; /* holds a reference; NULL: a root, whose dst is borrowed and gets no attributes */
 	struct tdir *src, *dst;
-	char *path;              /* of the source, for messages */
-	char *below;             /* of the destination relative to the root's dst, for further names; "" for the root */
+	char *path;  /* of the source, for messages */
+	char *below; /* of the destination relative to the root's dst, for further names; "" for the root */
 	struct tattr attr;
 	bool made;
 	atomic_int refs;
 };
 
 struct task {
-	struct dir *dir;         /* holds a reference */
-	struct tentry e;         /* owned */
-	char *name;              /* in dir->dst, owned */
+	struct dir *dir; /* holds a reference */
+	struct tentry e; /* owned */
+	char *name;      /* in dir->dst, owned */
 };
 
 /* First name of a file that has more. Open addressing; a slot with ino 0 is free. */
@@ -50,15 +50,15 @@ struct treecopy {
 	atomic_int status;
 	atomic_bool stop;
 
-	pthread_mutex_t lock;    /* guards the queue, busy and done; taken with no other lock held */
+	pthread_mutex_t lock; /* guards the queue, busy and done; taken with no other lock held */
 	pthread_cond_t not_empty, not_full;
 	struct task queue[QUEUE];
 	unsigned head, count;
-	bool done;               /* nothing more will be queued */
+	bool done; /* nothing more will be queued */
 
 	pthread_t *worker;
 	unsigned nworkers;
-	void *buf;               /* of the walker */
+	void *buf; /* of the walker */
 	/* the walker's alone */
 	struct known *known;
 	size_t nknown, slots;
@@ -80,12 +80,11 @@ static bool is_final(int rc)
 
 static void failed(struct treecopy *t, int rc, const char *path, const char *name)
 {
-	char *subject = NULL;
+	char *subject;
 
 	if (rc == -ECANCELED)
 		return;
-	if (asprintf(&subject, "%s%s%s", path, path[0] != '\0' && name[0] != '\0' && path[strlen(path) - 1] != '/' ? "/" : "", name) < 0)
-		subject = NULL;
+	subject = cli_join_shown(path, name);
 	note(t, cli_error(t->env.c, rc, subject != NULL ? subject : name));
 	free(subject);
 	if (is_final(rc))
@@ -106,7 +105,7 @@ static void dir_unref(struct treecopy *t, struct dir *d)
 		int rc = 0;
 
 		if (up != NULL) {
-			if ((d->made || t->opt.attrs) && !treecopy_stopped(t))
+			if (d->made || t->opt.attrs)
 				rc = t->env.dst->ops->dir_attr(t->env.dst, d->dst, &d->attr);
 			if (rc != 0)
 				failed(t, rc, d->path, "");
@@ -119,15 +118,6 @@ static void dir_unref(struct treecopy *t, struct dir *d)
 		free(d);
 		d = up;
 	}
-}
-
-static char *join(const char *a, const char *b)
-{
-	char *s = NULL;
-
-	if (asprintf(&s, "%s%s%s", a, a[0] != '\0' && a[strlen(a) - 1] != '/' ? "/" : "", b) < 0)
-		return NULL;
-	return s;
 }
 
 /* A record for `into`, which is the caller's. Takes src (may be NULL). */
@@ -152,7 +142,8 @@ static struct dir *root_dir(struct tdir *src, struct tdir *into, const char *pat
 }
 
 /* Opens the directory e on both sides and returns its record, or NULL after telling why not. */
-static struct dir *enter(struct treecopy *t, struct dir *parent, const struct tentry *e, const char *path, const char *name)
+static struct dir *enter(struct treecopy *t, struct dir *parent, const struct tentry *e, const char *path,
+		const char *name)
 {
 	struct tree *src = t->env.src, *dst = t->env.dst;
 	struct dir *d = calloc(1, sizeof(*d));
@@ -164,7 +155,7 @@ static struct dir *enter(struct treecopy *t, struct dir *parent, const struct te
 	}
 	atomic_init(&d->refs, 1);
 	d->path = strdup(path);
-	d->below = join(parent->below, name);
+	d->below = cli_join(parent->below, name);
 	if (d->path == NULL || d->below == NULL)
 		goto fail;
 	rc = src->ops->dir_open(src, e, &d->src);
@@ -198,7 +189,8 @@ fail:
 
 static struct known *slot_of(struct known *table, size_t slots, dev_t dev, ino_t ino)
 {
-	size_t i = (size_t)(((uint64_t)ino ^ (uint64_t)dev << 40) * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (slots - 1);
+	size_t i = (size_t)(((uint64_t)ino ^ (uint64_t)dev << 40) * UINT64_C(0x9e3779b97f4a7c15) >> 20) &
+		   (slots - 1);
 
 	while (table[i].ino != 0 && (table[i].ino != ino || table[i].dev != dev))
 		i = (i + 1) & (slots - 1);
@@ -241,7 +233,7 @@ static int copy_linked(struct treecopy *t, struct dir *d, const struct tentry *e
 	rc = copy_file(&t->env, e, d->dst, name, t->opt.attrs, t->buf);
 	if (rc != 0)
 		return rc;
-	below = join(d->below, name);
+	below = cli_join(d->below, name);
 	if (below == NULL)
 		return ckpt_fail(ENOMEM, "hard links: out of memory");
 	while (root->parent != NULL)
@@ -280,7 +272,8 @@ static void enqueue(struct treecopy *t, struct dir *d, struct tentry *e, const c
  * Takes one entry of the source: queues a file, makes what is neither file nor directory.  Returns a directory to walk, or NULL.
  * `path` is the entry's own.  Takes e.
  */
-static struct dir *take(struct treecopy *t, struct dir *d, struct tentry *e, const char *path, const char *name)
+static struct dir *take(
+		struct treecopy *t, struct dir *d, struct tentry *e, const char *path, const char *name)
 {
 	struct tree *src = t->env.src;
 	struct dir *below = NULL;
@@ -327,7 +320,7 @@ static void walk(struct treecopy *t, struct dir *d)
 			d = up;
 			continue;
 		}
-		path = join(d->path, e.name);
+		path = cli_join_shown(d->path, e.name);
 		if (path == NULL) {
 			failed(t, -ENOMEM, d->path, e.name);
 			src->ops->entry_release(src, &e);
@@ -341,7 +334,8 @@ static void walk(struct treecopy *t, struct dir *d)
 	}
 }
 
-void treecopy_add(struct treecopy *t, const struct tentry *e, const char *path, struct tdir *into, const char *name, bool contents)
+void treecopy_add(struct treecopy *t, const struct tentry *e, const char *path, struct tdir *into,
+		const char *name, bool contents)
 {
 	struct tree *src = t->env.src;
 	struct tdir *list = NULL;
@@ -406,10 +400,12 @@ static void *worker_main(void *arg)
 		pthread_cond_signal(&t->not_full);
 		pthread_mutex_unlock(&t->lock);
 
-		rc = treecopy_stopped(t) ? -ECANCELED : buf == NULL ? -ENOMEM :
-			copy_file(&t->env, &k.e, k.dir->dst, k.name, t->opt.attrs, buf);
+		rc = treecopy_stopped(t) ? -ECANCELED
+		     : buf == NULL       ? -ENOMEM
+					 : copy_file(&t->env, &k.e, k.dir->dst, k.name, t->opt.attrs, buf);
 		if (rc != 0)
-			failed(t, rc, k.dir->src != NULL ? k.dir->path : "", k.dir->src != NULL ? k.e.name : k.dir->path);
+			failed(t, rc, k.dir->src != NULL ? k.dir->path : "",
+					k.dir->src != NULL ? k.e.name : k.dir->path);
 		src->ops->entry_release(src, &k.e);
 		free(k.name);
 		dir_unref(t, k.dir);
@@ -442,8 +438,8 @@ static void treecopy_free(struct treecopy *t)
 	free(t);
 }
 
-int treecopy_new(struct cli *c, struct tree *src, struct tree *dst, const struct treecopy_options *o, struct progress *progress,
-		struct treecopy **out)
+int treecopy_new(struct cli *c, struct tree *src, struct tree *dst, const struct treecopy_options *o,
+		struct progress *progress, struct treecopy **out)
 {
 	struct treecopy *t = calloc(1, sizeof(*t));
 	unsigned n = o->threads > 0 ? o->threads : 1;
@@ -484,39 +480,4 @@ int treecopy_finish(struct treecopy *t)
 	status = atomic_load(&t->status);
 	treecopy_free(t);
 	return status;
-}
-
-/* --- how much is there ---------------------------------------------------------------------------- */
-
-void treecopy_measure(struct tree *src, const struct tentry *top, struct progress *progress)
-{
-	struct level {
-		struct level *up;
-		struct tdir *d;
-	} *at = NULL, *l;
-	struct tentry e = *top;
-	bool owned = false;
-
-	for (;;) {
-		if (S_ISREG(e.st.st_mode))
-			progress_add_total(progress, (uint64_t)e.st.st_size);
-		l = S_ISDIR(e.st.st_mode) ? calloc(1, sizeof(*l)) : NULL;
-		if (l != NULL && src->ops->dir_open(src, &e, &l->d) == 0) {
-			l->up = at;
-			at = l;
-		} else {
-			free(l);
-		}
-		if (owned)
-			src->ops->entry_release(src, &e);
-		owned = true;
-		while (at != NULL && (cli_cancelled(src->c) || src->ops->dir_next(src, at->d, &e) != 1)) {
-			l = at;
-			at = l->up;
-			src->ops->dir_close(src, l->d);
-			free(l);
-		}
-		if (at == NULL)
-			return;
-	}
 }

@@ -20,28 +20,26 @@ struct tree;
 struct treecopy;
 
 struct treecopy_options {
-	bool recurse;   /* directories, and things that are neither file nor directory, as such; else only files are copied */
-	bool attrs;     /* mode, times, user.* attributes, hard links; the owner where we may */
+	bool recurse; /* directories, and things that are neither file nor directory, as such; else only files are copied */
+	bool attrs;       /* mode, times, user.* attributes, hard links; the owner where we may */
 	unsigned threads; /* workers; at least 1 */
 };
 
 /* Starts the workers. progress may be NULL. -ENOMEM, -EAGAIN. */
-int treecopy_new(struct cli *c, struct tree *src, struct tree *dst, const struct treecopy_options *o, struct progress *progress,
-		struct treecopy **out);
+int treecopy_new(struct cli *c, struct tree *src, struct tree *dst, const struct treecopy_options *o,
+		struct progress *progress, struct treecopy **out);
 
 /*
  * Copies the entry `e` of src to into/name; as the root of a tree, when `contents` is set, what is in the directory e to `into`
  * itself.  path: how messages call it.  `into` must stay until treecopy_finish().
  */
-void treecopy_add(struct treecopy *t, const struct tentry *e, const char *path, struct tdir *into, const char *name, bool contents);
+void treecopy_add(struct treecopy *t, const struct tentry *e, const char *path, struct tdir *into,
+		const char *name, bool contents);
 
 /* Waits for the workers, frees all; returns the exit status. NULL is fine: CLI_DONE. */
 int treecopy_finish(struct treecopy *t);
 
 /* True when going on is pointless: cancelled, or an error that will not pass. */
 bool treecopy_stopped(const struct treecopy *t);
-
-/* Adds up the bytes of regular files in e, for a bar's total. Stops when the command is cancelled. */
-void treecopy_measure(struct tree *src, const struct tentry *e, struct progress *progress);
 
 #endif

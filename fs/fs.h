@@ -41,10 +41,10 @@ struct fs_options {
 };
 
 int fs_open(const char *store_path, const struct fs_options *o, struct fs **out);
-/* Publishes and closes everything. */
+/* Publishes and closes everything; handles that are still open are freed, and may not be used any more. */
 int fs_close(struct fs *fs);
 struct store *fs_store(struct fs *fs);
-/* Housekeeping about once a second (store_tick, publishing of long-open logs). The owner's timer thread calls it. */
+/* Housekeeping about once a second (store_tick, publishing of long-open logs). One thread calls it, the owner's timer. */
 void fs_tick(struct fs *fs);
 
 /* Who asks. */
@@ -57,7 +57,7 @@ struct fs_caller {
 
 /*
  * How the adapter hears of changes that did not come through the mount (command line on a mounted store, an aborted
- * session).  Called without locks, from any thread; the adapter queues them for a thread of its own.  name NULL: the inode's data and attributes.
+ * session).  Called without a lock that a request needs, from any thread; the adapter queues them for a thread of its own.  name NULL: the inode's data and attributes.
  */
 typedef void (*fs_notify)(void *arg, uint64_t ino, const char *name, size_t len);
 void fs_set_notify(struct fs *fs, fs_notify fn, void *arg);
@@ -89,7 +89,10 @@ int fs_rename(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 		const char *newname, unsigned flags);
 ssize_t fs_readlink(struct fs *fs, uint64_t ino, char *buf, size_t cap);
 
-/* open(2) flags: access mode, O_TRUNC, O_APPEND, O_SYNC, O_DSYNC; others are ignored. */
+/*
+ * open(2) flags: access mode, O_TRUNC, O_APPEND, O_SYNC, O_DSYNC, O_NOATIME, and for fs_create O_EXCL (without it a file that is there is
+ * opened); others are ignored.
+ */
 int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, mode_t mode, int flags,
 		struct fs_handle **h, struct fs_entry *out);
 int fs_open_file(struct fs *fs, const struct fs_caller *c, uint64_t ino, int flags, struct fs_handle **h);
@@ -98,9 +101,12 @@ bool fs_handle_keep_cache(const struct fs_handle *h); /* content is what this in
 bool fs_handle_unsized(const struct fs_handle *h);    /* generated, size not known at stat time (@stats): direct_io */
 
 ssize_t fs_read(struct fs *fs, struct fs_handle *h, uint64_t off, void *buf, size_t len);
-/* Returns len or -errno. With O_APPEND off is ignored. cached: page-cache writeback, not a write(2) by c. */
+/*
+ * Returns len or -errno.  With O_APPEND off is ignored, unless it is the kernel that writes dirty pages of a mapping: c is NULL then, or
+ * has kernel set and pid 0.
+ */
 ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf, size_t len);
-/* close(2) of one descriptor: publishes, or, when the caller is being killed, decides (see fs_handle.c). */
+/* close(2) of one descriptor: publishes, or, when the caller is being killed, decides (see fs_session.c). */
 int fs_flush(struct fs *fs, const struct fs_caller *c, struct fs_handle *h);
 int fs_fsync(struct fs *fs, struct fs_handle *h, bool datasync);
 /* The last descriptor of the handle is gone; frees it. */
@@ -119,8 +125,10 @@ int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_
 void fs_closedir(struct fs *fs, struct fs_dir *d);
 int fs_fsyncdir(struct fs *fs, uint64_t ino);
 
-/* security.* and system.* are answered without the store: -ENODATA on get, -EOPNOTSUPP on set; security.* set works for root tools
- * (kept). user.* and trusted.* are kept. */
+/*
+ * user.*, trusted.* and security.* are kept; system.* (ACLs) and others give -EOPNOTSUPP.  As long as no security.* was ever set, a get
+ * of one is answered without the store.  Views have none.
+ */
 ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *buf, size_t cap);
 ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *buf, size_t cap);
 int fs_setxattr(struct fs *fs, const struct fs_caller *c, uint64_t ino, const char *name, const void *value, size_t len, int flags);

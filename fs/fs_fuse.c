@@ -38,6 +38,11 @@
 /* Seconds. */
 static const double forever = 86400.0 * 365;
 static const double view_timeout = 1.0;
+/*
+ * The kernel checks permissions once more before open(2) returns, and would ask for what CREATE has just said.  A write
+ * makes it ask again for what the write changes, so nobody sees an old size for this.
+ */
+static const double create_timeout = 1.0;
 
 /* What one thread needs to answer a READ or a READDIR; it grows to the largest size asked for, 1 MiB. */
 struct scratch {
@@ -424,6 +429,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	}
 	set_caching(req, h, fi);
 	struct fuse_entry_param p = fuse_adapter_entry(&e);
+	if (p.attr_timeout < create_timeout)
+		p.attr_timeout = create_timeout;
 	if (fuse_reply_create(req, &p, fi) == -ENOENT) {
 		fs_release(fs, h);
 		fs_forget(fs, p.ino, 1);

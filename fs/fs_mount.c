@@ -244,10 +244,14 @@ static void start(struct server *s)
 			return; /* the loop ends by itself, with the reason */
 		ckpt_log(LOG_WARNING, "asking the new mount '%s' for its space: %s", s->mountpoint, strerror(errno));
 	}
+	int rc = 0;
 	if (s->opt->readahead_kib > 0 && s->major + s->minor > 0)
-		fuse_readahead_set(s->major, s->minor, s->opt->readahead_kib);
+		rc = fuse_readahead_set(s->major, s->minor, s->opt->readahead_kib);
 	if (s->ready != NULL)
 		s->ready(s->arg);
+	/* In the log, not on the user's terminal: only root may, and a container's sysfs is often read-only. */
+	if (rc < 0)
+		ckpt_log(LOG_INFO, "readahead stays at the kernel's default: %s", ckpt_errmsg());
 }
 
 static void drain(struct server *s)
@@ -379,7 +383,7 @@ static int session_new(struct server *s)
 static int session_mount(struct server *s)
 {
 	if (fuse_session_mount(s->se, s->mountpoint) != 0)
-		return ckpt_fail(EIO, "mounting at '%s': %s", s->mountpoint, words[0] != '\0' ? words : "libfuse could not");
+		return ckpt_fail(EIO, "mounting at '%s': %s", s->mountpoint, words[0] != '\0' ? words : "fusermount3 refused");
 
 	/* Nobody can have mounted on top of it yet: it is not served. */
 	struct fs_mount_entry e = { 0 };

@@ -67,7 +67,7 @@ void fuse_notifier_post(void *notifier, uint64_t ino, const char *name, size_t l
 void fuse_notifier_stop(struct fuse_notifier *n);
 void fuse_notifier_free(struct fuse_notifier *n);
 
-/* Sets the readahead of the mount with this device number; where that is not allowed a line in the log says so. */
-void fuse_readahead_set(unsigned major, unsigned minor, unsigned kib);
+/* Sets the readahead of the mount with this device number. -EACCES, -EROFS: not allowed here; -ENOENT: no such knob. */
+int fuse_readahead_set(unsigned major, unsigned minor, unsigned kib);
 
 #endif

@@ -10,25 +10,23 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "codec/ckpt_error.h"
 #include "fuse_internal.h"
 
-void fuse_readahead_set(unsigned major, unsigned minor, unsigned kib)
+int fuse_readahead_set(unsigned major, unsigned minor, unsigned kib)
 {
 	char path[64], text[16];
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major, minor);
 	int len = snprintf(text, sizeof(text), "%u", kib);
 
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, (size_t)len) != len) {
-		int err = errno;
-		/* Only root may, and a container's sysfs is often read-only: that is how it is, not a problem. */
-		ckpt_log(err == EACCES || err == EPERM || err == EROFS || err == ENOENT ? LOG_INFO : LOG_WARNING,
-				"readahead stays at the kernel's default: '%s': %s", path, strerror(err));
-	}
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return ckpt_fail(errno, "opening '%s': %s", path, strerror(errno));
+	int rc = 0;
+	if (write(fd, text, (size_t)len) != len)
+		rc = ckpt_fail(errno, "writing '%s': %s", path, strerror(errno));
+	close(fd);
+	return rc;
 }

@@ -176,12 +176,12 @@ static struct chunk_buf *peek(struct store *s, uint64_t id)
 	return b;
 }
 
-/* A row that somebody names: that it is missing is damage. */
+/* A row that somebody names: that it is missing, or lost with its batch, is damage to who reads. */
 static int row_read(struct store *s, uint64_t id, struct chunk_row *r)
 {
 	int rc = chunk_row_read(s, id, r);
 
-	return rc == -ENOENT ? -EIO : rc;
+	return rc == 0 || rc == -ENOMEM ? rc : -EIO;
 }
 
 /* The plain bytes of `id`, which is a difference to `base`. */

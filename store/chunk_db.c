@@ -25,13 +25,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 
 #include "chunk_parts.h"
 
 enum {
 	ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_STATE, ST_INSERT, ST_INSERT_AT, ST_ROW, ST_HEAD, ST_DELETE, ST_LEANED, ST_LIST,
-	ST_FREE, ST_N
+	ST_N
 };
 _Static_assert((int)ST_N <= (int)CHUNK_STMTS, "room for every statement");
 
@@ -41,15 +40,15 @@ static const char *const sql[ST_N] = {
 	[ST_ROLLBACK] = "ROLLBACK",
 	[ST_STATE] = "UPDATE state SET next = ?1, chunks = ?2, raw = ?3, stored = ?4",
 	[ST_INSERT] = "INSERT INTO chunk(id, hash, raw_len, codec, base, \"check\", data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[ST_INSERT_AT] = "INSERT OR IGNORE INTO chunk(id, hash, raw_len, codec, base, \"check\", data)"
-			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[ST_INSERT_AT] = "INSERT OR IGNORE INTO chunk(id, hash, raw_len, codec, base, \"check\", data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[ST_ROW] = "SELECT raw_len, codec, base, hash, \"check\", data FROM chunk WHERE id = ?1",
 	[ST_HEAD] = "SELECT raw_len, codec, base, hash, length(data) FROM chunk WHERE id = ?1",
 	[ST_DELETE] = "DELETE FROM chunk WHERE id = ?1",
 	[ST_LEANED] = "SELECT min(id) FROM chunk WHERE base = ?1 AND base > 0",
 	[ST_LIST] = "SELECT id, hash FROM chunk WHERE id > ?1 ORDER BY id LIMIT ?2",
-	[ST_FREE] = "PRAGMA freelist_count",
 };
+
+enum { INDEX_DUE = 4096 }; /* twins that are worth a commit's time; store_tick takes what is less */
 
 /* --- errors --------------------------------------------------------------------------------------- */
 
@@ -160,6 +159,7 @@ static void batch_lost(struct store *s, int error)
 	d->stored = d->was_stored;
 	atomic_store(&d->pending, 0);
 	atomic_store(&d->pending_chunks, 0);
+	atomic_store(&d->pending_stored, 0);
 	atomic_store(&d->batch, batch + 1); /* before txn: see chunks_commit_range() */
 	atomic_store(&d->txn, false);
 	if (error == EIO) {
@@ -169,8 +169,7 @@ static void batch_lost(struct store *s, int error)
 	}
 }
 
-/* A changing statement failed with rc (-errno): did it take the transaction with it? Lock held. Returns rc. */
-static int after_failure(struct store *s, int rc)
+int chunk_batch_failed(struct store *s, int rc)
 {
 	struct chunk_db *d = &s->chunks->db;
 
@@ -179,7 +178,7 @@ static int after_failure(struct store *s, int rc)
 	return rc;
 }
 
-static int batch_begin(struct store *s)
+int chunk_batch_begin(struct store *s)
 {
 	struct chunk_db *d = &s->chunks->db;
 
@@ -222,6 +221,7 @@ static int batch_commit(struct store *s)
 	d->first_id = d->last_id = 0;
 	atomic_store(&d->pending, 0);
 	atomic_store(&d->pending_chunks, 0);
+	atomic_store(&d->pending_stored, 0);
 	atomic_fetch_add(&d->batch, 1);
 	atomic_store(&d->txn, false);
 	d->told = false;
@@ -252,7 +252,7 @@ int chunks_commit_range(struct store *s, uint64_t lo, uint64_t hi)
 			rc = ckpt_fail(d->lost[i].error, "chunks.db: a batch of chunks was lost: %s", strerror(d->lost[i].error));
 	pthread_mutex_unlock(&d->lock);
 	if (rc == 0)
-		rc = chunk_index_flush(s, 16384);
+		rc = chunk_index_flush(s, INDEX_DUE);
 	return rc;
 }
 
@@ -322,7 +322,7 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 	bool fresh = r->id == 0;
 
 	pthread_mutex_lock(&d->lock);
-	int rc = batch_begin(s);
+	int rc = chunk_batch_begin(s);
 
 	if (rc)
 		goto out;
@@ -350,7 +350,7 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 	if (rc) {
 		if (pin)
 			chunk_unpin(s, id);
-		after_failure(s, rc);
+		chunk_batch_failed(s, rc);
 		goto out;
 	}
 	r->id = id;
@@ -361,6 +361,7 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 		d->stored += (int64_t)r->payload_len;
 		atomic_fetch_add(&d->pending, r->raw_len);
 		atomic_fetch_add(&d->pending_chunks, 1);
+		atomic_fetch_add(&d->pending_stored, r->payload_len);
 	}
 	if (fresh) {
 		d->next_id = id + 1;
@@ -492,7 +493,7 @@ void chunk_row_release(struct chunk_row *r)
 int chunk_row_delete(struct store *s, uint64_t id, const struct chunk_head *h)
 {
 	struct chunk_db *d = &s->chunks->db;
-	int rc = batch_begin(s);
+	int rc = chunk_batch_begin(s);
 
 	if (rc)
 		return rc;
@@ -503,7 +504,7 @@ int chunk_row_delete(struct store *s, uint64_t id, const struct chunk_head *h)
 		rc = run_stmt(d, ST_DELETE);
 	}
 	if (rc)
-		return after_failure(s, rc);
+		return chunk_batch_failed(s, rc);
 	d->chunks--;
 	d->raw -= h->raw_len;
 	d->stored -= h->payload_len;
@@ -556,49 +557,4 @@ int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec
 out:
 	pthread_mutex_unlock(&d->lock);
 	return rc ? rc : got;
-}
-
-static int64_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return meta_ns(t);
-}
-
-int64_t chunk_db_shrink(struct store *s, int n, int64_t ns)
-{
-	struct chunk_db *d = &s->chunks->db;
-	sqlite3_stmt *st = NULL;
-	char text[64];
-	int64_t left = 0;
-
-	pthread_mutex_lock(&d->lock);
-	int rc = batch_begin(s);
-
-	if (rc)
-		goto out;
-	sqlite3_snprintf(sizeof text, text, "PRAGMA incremental_vacuum(%d)", n);
-	int e = sqlite3_prepare_v2(d->db, text, -1, &st, NULL);
-	int64_t until = monotonic() + ns;
-
-	/* One page a step, each of which looks for it in the whole list of free pages. */
-	while (e == SQLITE_OK || (e == SQLITE_ROW && monotonic() < until))
-		e = sqlite3_step(st);
-	if (e != SQLITE_DONE && e != SQLITE_ROW)
-		rc = chunk_db_fail(d, e);
-	sqlite3_finalize(st);
-	if (rc) {
-		after_failure(s, rc);
-		goto out;
-	}
-	st = stmt(d, ST_FREE, &rc);
-	if (!st)
-		goto out;
-	if (sqlite3_step(st) == SQLITE_ROW)
-		left = sqlite3_column_int64(st, 0);
-	sqlite3_reset(st);
-out:
-	pthread_mutex_unlock(&d->lock);
-	return rc ? rc : left;
 }

@@ -61,7 +61,7 @@ static void unlist(struct chunk_index *x, struct twin *t)
 static void spread(struct chunk_index *x)
 {
 	size_t old = x->nbuckets;
-	struct twin **was = x->buckets, **b = calloc(old * 2, sizeof *b);
+	struct twin **was = x->buckets, **b = calloc(old * 2, sizeof(struct twin *));
 
 	if (!b)
 		return;
@@ -358,7 +358,7 @@ int chunk_index_open(struct store *s)
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_mutex_init(&x->flush, NULL);
 	x->nbuckets = 4096;
-	x->buckets = calloc(x->nbuckets, sizeof *x->buckets);
+	x->buckets = calloc(x->nbuckets, sizeof(struct twin *));
 	hashes = calloc(FLUSH_ROWS, sizeof *hashes);
 	int rc = x->buckets && hashes ? 0 : ckpt_fail(ENOMEM, "no memory for the chunk index");
 

@@ -1,5 +1,5 @@
 /*
- * chunk_open.c: the chunks of a store are opened, closed and counted.
+ * chunk_open.c: the chunks of a store are opened, closed and counted, and chunks.db as a file.
  *
  * The parts depend on one another from the top: pins; chunks.db; the cache; the index, which catches up with chunks.db;
  * staged chunks, which go into chunks.db and the index and count for the next id; the workers, who use them all.
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "chunk_parts.h"
 
@@ -52,6 +53,46 @@ uint64_t chunk_db_size(struct store *s)
 		pages = 0;
 	pthread_mutex_unlock(&d->lock);
 	return (uint64_t)(pages * size);
+}
+
+static int64_t monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return meta_ns(t);
+}
+
+int64_t chunk_db_shrink(struct store *s, int n, int64_t ns)
+{
+	struct chunk_db *d = &s->chunks->db;
+	sqlite3_stmt *st = NULL;
+	char text[64];
+	int64_t left = 0;
+
+	pthread_mutex_lock(&d->lock);
+	int rc = chunk_batch_begin(s);
+
+	if (rc)
+		goto out;
+	sqlite3_snprintf(sizeof text, text, "PRAGMA incremental_vacuum(%d)", n);
+	int e = sqlite3_prepare_v2(d->db, text, -1, &st, NULL);
+	int64_t until = monotonic() + ns;
+
+	/* One page a step, each of which looks for it in the whole list of free pages. */
+	while (e == SQLITE_OK || (e == SQLITE_ROW && monotonic() < until))
+		e = sqlite3_step(st);
+	if (e != SQLITE_DONE && e != SQLITE_ROW)
+		rc = chunk_db_fail(d, e);
+	sqlite3_finalize(st);
+	if (rc) {
+		chunk_batch_failed(s, rc);
+		goto out;
+	}
+	rc = query_int(d, "PRAGMA freelist_count", &left);
+out:
+	pthread_mutex_unlock(&d->lock);
+	return rc ? rc : left;
 }
 
 static int exec(struct chunk_db *d, const char *text)
@@ -113,20 +154,30 @@ int chunk_db_open(struct store *s, bool create)
 			rc = ckpt_fail(d->db ? chunk_db_errno(d->db, e) : ENOMEM, "can't open \"%s\": %s", path, sqlite3_errstr(e));
 		goto out;
 	}
-	rc = exec(d, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;"
+	rc = exec(d, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA mmap_size = 0;"
 			"PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;");
 	if (rc == 0)
 		rc = query_int(d, "PRAGMA user_version", &version);
 	if (rc == 0)
 		rc = query_int(d, "PRAGMA page_count", &pages);
-	/* auto_vacuum writes to a file that has pages, even if nothing changes. */
-	if (rc == 0 && pages == 0 && !s->readonly)
+	/*
+	 * auto_vacuum writes page 1 at once: a file of one page and no version is one whose making was cut short.  To a file that has
+	 * more it would write although nothing changes.
+	 */
+	if (rc == 0 && version == 0 && pages <= 1 && !s->readonly)
 		rc = exec(d, "PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;");
 	if (rc == 0 && !s->readonly)
 		rc = exec(d, "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 67108864; PRAGMA synchronous = FULL;");
+	/* After the page size is known: SQLite 3.40 reckons it in pages of the size it has in mind at that moment. */
+	if (rc == 0) {
+		char text[40];
+
+		snprintf(text, sizeof text, "PRAGMA cache_size = -%d", CHUNK_CACHE_KIB);
+		rc = exec(d, text);
+	}
 	if (rc)
 		goto out;
-	if (version == 0 && pages == 0) {
+	if (version == 0 && pages <= 1) {
 		/* Being made; a crash may have left the file, not yet the tables. */
 		if (s->readonly)
 			rc = ckpt_fail(EROFS, "\"%s\" was never finished and the store is read-only", path);

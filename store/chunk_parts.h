@@ -42,7 +42,7 @@ struct lost_batch {
 	int error;
 };
 
-enum { CHUNK_LOST_MAX = 64, CHUNK_STMTS = 12 };
+enum { CHUNK_LOST_MAX = 64, CHUNK_STMTS = 12, CHUNK_CACHE_KIB = 16384 };
 
 struct chunk_db {
 	pthread_mutex_t lock;      /* the chunks lock: guards all of this struct but the atomics */
@@ -60,7 +60,7 @@ struct chunk_db {
 	_Atomic uint64_t batch;    /* number of the open batch */
 	_Atomic uint64_t committed;
 	_Atomic uint64_t pending;
-	_Atomic uint64_t pending_chunks;
+	_Atomic uint64_t pending_chunks, pending_stored;
 	atomic_bool any_lost;
 };
 
@@ -70,6 +70,11 @@ void chunk_db_close(struct store *s);
 /* The positive errno for SQLite's code rc; the same with the message, negative. */
 int chunk_db_errno(sqlite3 *db, int rc);
 int chunk_db_fail(struct chunk_db *d, int rc);
+
+/* Makes sure that a batch's transaction is open. Lock held. */
+int chunk_batch_begin(struct store *s);
+/* A changing statement failed with rc (-errno): did it take the transaction with it? Lock held. Returns rc. */
+int chunk_batch_failed(struct store *s, int rc);
 
 /* A chunk's row without its payload. */
 struct chunk_head {

@@ -175,6 +175,24 @@ none:
 	return NULL;
 }
 
+/*
+ * Whether the disk has room for `bytes` more.  What SQLite holds back in its cache until the commit has no place on it yet;
+ * when that makes the difference, it is committed now, so that the disk is used to its end and no batch is lost there.
+ */
+static int room_for(struct store *s, uint64_t bytes)
+{
+	uint64_t held = atomic_load(&s->chunks->db.pending_stored), cache = (uint64_t)CHUNK_CACHE_KIB << 10;
+
+	if (held > cache)
+		held = cache;
+	int rc = store_space_check(s, bytes + held);
+
+	if (rc != -ENOSPC || held == 0)
+		return rc;
+	rc = chunks_commit(s);
+	return rc ? rc : store_space_check(s, bytes);
+}
+
 /* Encodes and inserts bytes that the store doesn't have. The id is pinned. */
 static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 {
@@ -191,7 +209,7 @@ static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 		r.base = j->predecessor;
 	r.payload = w->out;
 	r.check = codec_check(w->out, r.payload_len);
-	rc = store_space_check(s, r.payload_len + ROW_OVERHEAD);
+	rc = room_for(s, r.payload_len + ROW_OVERHEAD);
 	if (rc)
 		goto out;
 	rc = chunk_row_insert(s, &r, true, t);

@@ -1,8 +1,9 @@
 /*
  * dirlist.c: the entries of a directory, in the order of their cookies.
  *
- * Entries are fetched in batches under the lock and handed out without it.  The first batch is small, for the kernel asks for a few
- * dozen at a time and comes back with a cookie; a caller that takes everything gets larger and larger ones.
+ * Entries are fetched in batches under the lock and handed out without it.  The first batch is small, for
+ * the kernel asks for a few dozen at a time and comes back with a cookie; a caller that takes everything
+ * gets larger and larger ones.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -514,6 +514,24 @@ static void adopt(struct store_file *f, struct making *m)
 	file_drop_session(f);
 }
 
+/* A new file that nobody wrote to is published as it is, with the times it has. */
+static int begin_empty(struct store_file *f)
+{
+	struct store_attr a;
+	int rc;
+
+	meta_lock(f->s);
+	rc = meta_inode_get(f->s, f->ino, &a);
+	meta_unlock(f->s);
+	if (!rc)
+		rc = file_begin(f, false);
+	if (!rc) {
+		f->mtime = meta_ns(a.mtime);
+		f->ctime = meta_ns(a.ctime);
+	}
+	return rc;
+}
+
 static int publish_locked(struct store_file *f, bool durable, bool *sync)
 {
 	struct making m = { 0 };
@@ -521,7 +539,7 @@ static int publish_locked(struct store_file *f, bool durable, bool *sync)
 
 	*sync = durable || f->written >= FILE_DURABLE_MIN;
 	if (!rc && !f->session)
-		rc = file_begin(f, false); /* a new file that nobody wrote to */
+		rc = begin_empty(f);
 	if (!rc)
 		rc = gather(f, &m);
 	if (!rc)

@@ -1,19 +1,20 @@
 /*
  * history.c: versions that lost their place.
  *
- * meta_version_end() decides whether a version is kept: a row in `history` then carries what the inode said about it, and the
- * rows of `version` and `manifest` stay as they are.  Its end, by age or for want of space, is meta_version_delete();
- * the chunks it named are left to gc, which looks at tree_garbage_hint() to see whether a walk is worth it.
+ * meta_version_end() decides whether a version is kept: a row in `history` then carries what the inode said
+ * about it, and the rows of `version` and `manifest` stay as they are.  Its end, by age or for want of
+ * space, is meta_version_delete(); the chunks it named are left to gc, which looks at tree_garbage_hint() to
+ * see whether a walk is worth it.
  *
- * Listing.  Users see the paths of the history as a tree, but it is kept as a flat, ordered set of paths, for paths come and go by
- * rename while the history stays what it was.  The names that follow a prefix are found by seeks alone, a few for
- * each, however many versions lie below a name.  Byte order of paths is not quite that of names: '/' (0x2f) comes after
- * ' ', '+', '-' and '.', so
+ * Listing.  Users see the paths of the history as a tree, but it is kept as a flat, ordered set of paths,
+ * for paths come and go by rename while the history stays what it was.  The names that follow a prefix are
+ * found by seeks alone, a few for each, however many versions lie below a name.  Byte order of paths is not
+ * quite that of names: '/' (0x2f) comes after ' ', '+', '-' and '.', so
  *
  *     paths   run-2/a   run.log   run/003/model.pt        names   run   run-2   run.log
  *
- * The first path behind the last name therefore ends with a name that may not be the next: one that is a proper beginning of it, and
- * exists as a directory only, comes first (list_next).
+ * The first path behind the last name therefore ends with a name that may not be the next: one that is a
+ * proper beginning of it, and exists as a directory only, comes first (list_next).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -251,7 +252,10 @@ int store_history_of(struct store *s, const char *path, size_t len, int (*emit)(
 	return 0;
 }
 
-/* --- names below a path ------------------------------------------------------------------------------------- */
+/*
+ * --- names below a path
+ * -------------------------------------------------------------------------------------
+ */
 
 struct item {
 	char name[STORE_NAME_MAX];
@@ -274,8 +278,8 @@ static int compare(const char *a, size_t alen, const char *b, size_t blen)
 }
 
 /*
- * The first path at or behind base + name + the byte `then` (none when negative): 1 with the name in it that follows base (leaf: the
- * path ends with it), 0 when none has that base.
+ * The first path at or behind base + name + the byte `then` (none when negative): 1 with the name in it that
+ * follows base (leaf: the path ends with it), 0 when none has that base.
  */
 static int seek(struct store *s, struct listing *l, const char *name, size_t len, int then, struct item *out)
 {
@@ -409,7 +413,10 @@ free_listing:
 	return rc > 0 ? 0 : rc;
 }
 
-/* --- the end of the history ------------------------------------------------------------------------------------ */
+/*
+ * --- the end of the history
+ * ------------------------------------------------------------------------------------
+ */
 
 /* The versions that ended first and before `cutoff`, at most max. Returns how many. Lock held. */
 static int oldest(struct store *s, int64_t cutoff, unsigned max, uint64_t versions[static EXPIRE_BATCH])

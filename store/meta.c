@@ -6,12 +6,12 @@
  * microseconds.  Syncs are made where somebody is promised one, in meta_txn.c.
  *
  * Invariants:
- *  1. A transaction that is gone without our COMMIT (SQLite ends it by itself after some errors) took acknowledged
- *     operations with it.  That is final: store.failed is set, and every meta_begin() from then on fails.  Going on
- *     would let later changes live that build upon lost ones.  meta_fail() is where it is noticed, so every error of
- *     SQLite goes through there.
- *  2. Statements handed out are reset when the lock is dropped, so none is left open to hold a read transaction (a
- *     checkpoint would fail) or to keep a pointer to a caller's buffer.
+ *  1. A transaction that is gone without our COMMIT (SQLite ends it by itself after some errors) took
+ *     acknowledged operations with it.  That is final: store.failed is set, and every meta_begin() from then
+ *     on fails.  Going on would let later changes live that build upon lost ones.  meta_fail() is where it is
+ *     noticed, so every error of SQLite goes through there.
+ *  2. Statements handed out are reset when the lock is dropped, so none is left open to hold a read
+ *     transaction (a checkpoint would fail) or to keep a pointer to a caller's buffer.
  */
 #include "meta_conn.h"
 
@@ -23,7 +23,7 @@
 
 enum { CACHE_KIB = 32 << 10 };
 
-/* --- errors --------------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------------------ */
 
 static int errno_of(sqlite3 *db)
 {
@@ -93,7 +93,7 @@ int meta_failed(struct store *s)
 	return err ? ckpt_fail(err, "store '%s' met an error earlier and takes no more changes", s->path) : 0;
 }
 
-/* --- statements ----------------------------------------------------------------------------------- */
+/* --- statements -------------------------------------------------------------------------------------- */
 
 static struct meta_cached **bucket(struct meta *m, const char *sql)
 {
@@ -181,7 +181,7 @@ void meta_unlock(struct store *s)
 	pthread_mutex_unlock(&s->meta->lock);
 }
 
-/* --- open and close --------------------------------------------------------------------------------- */
+/* --- open and close ---------------------------------------------------------------------------------- */
 
 static int wal_grew(void *arg, sqlite3 *db, const char *name, int pages)
 {
@@ -307,7 +307,9 @@ void meta_close(struct store *s)
 	sqlite3_finalize(m->savepoint);
 	sqlite3_finalize(m->release);
 	sqlite3_finalize(m->rollback);
-	/* What was left in the WAL for good reason stays there: after a failure, or where nothing is to be changed. */
+	/*
+	 * What was left in the WAL for good reason stays there: after a failure, or where nothing is to be changed.
+	 */
 	if (m->db && (s->crash || s->readonly || atomic_load(&s->failed)))
 		sqlite3_db_config(m->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	sqlite3_close(m->db);
@@ -318,7 +320,7 @@ void meta_close(struct store *s)
 	s->meta = NULL;
 }
 
-/* --- time ----------------------------------------------------------------------------------------- */
+/* --- time -------------------------------------------------------------------------------------------- */
 
 struct timespec meta_timespec(int64_t ns)
 {

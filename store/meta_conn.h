@@ -1,6 +1,6 @@
 /*
- * meta_conn.h: struct meta, shared by meta.c (the connection and its statements) and meta_txn.c (operations, commits,
- * ids).  Nobody else includes it.
+ * meta_conn.h: struct meta, shared by meta.c (the connection and its statements) and meta_txn.c (operations,
+ * commits, ids).  Nobody else includes it.
  */
 #ifndef META_CONN_H
 #define META_CONN_H
@@ -26,7 +26,8 @@ struct meta_ids {
 };
 
 struct meta {
-	pthread_mutex_t lock;      /* guards the connection and all down to the empty line; taken last, but for sync_lock */
+	/* Guards the connection and all down to the empty line; taken last, but for sync_lock. */
+	pthread_mutex_t lock;
 	sqlite3 *db;
 	struct meta_cached *bucket[META_BUCKETS];
 	struct meta_cached *used;

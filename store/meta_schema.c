@@ -1,13 +1,14 @@
 /*
  * meta_schema.c: the tables of meta.db, made and recognised.
  *
- * A store is made in one transaction that ends with the row 'format' of config.  A crash before its commit leaves a
- * meta.db of no tables (SQLite writes the page that says "WAL" on its own), and that counts as not yet made: the next
- * open with `create` goes on from there.  A file with tables that does not carry our application id is
- * somebody else's and is left alone.
+ * A store is made in one transaction that ends with the row 'format' of config.  A crash before its commit
+ * leaves a meta.db of no tables (SQLite writes the page that says "WAL" on its own), and that counts as not
+ * yet made: the next open with `create` goes on from there.  A file with tables that does not carry our
+ * application id is somebody else's and is left alone.
  *
- * The version of the format stands twice: as user_version in the file's header, where every program can read it
- * whatever the tables look like, and as config.format.  A program reads and writes formats up to its own STORE_FORMAT.
+ * The version of the format stands twice: as user_version in the file's header, where every program can read
+ * it whatever the tables look like, and as config.format.  A program reads and writes formats up to its own
+ * STORE_FORMAT.
  *
  * Tables are STRICT, so that a name bound as text where bytes are kept is an error and not a second, unequal
  * name.  Names, paths and hashes are bytes (BLOB); only the names of extended attributes are TEXT.
@@ -161,8 +162,8 @@ static int make(struct store *s, sqlite3 *db)
 
 static int too_new(struct store *s, int64_t format)
 {
-	return ckpt_fail(EPROTONOSUPPORT, "store '%s' has format %lld, made by a newer ckptfs; this one knows formats up to %d",
-			s->path, (long long)format, STORE_FORMAT);
+	return ckpt_fail(EPROTONOSUPPORT, "store '%s' has format %lld, made by a newer ckptfs; this one knows formats "
+			"up to %d", s->path, (long long)format, STORE_FORMAT);
 }
 
 int meta_schema_open(struct store *s, sqlite3 *db, bool create)

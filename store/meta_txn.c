@@ -5,19 +5,21 @@
  *   meta_end    RELEASE op                          or   ROLLBACK TO op, RELEASE op
  *   meta_commit COMMIT, then a sync of the WAL that may serve many callers
  *
- * The sync is made here, on the WAL's own sqlite3_file and without the meta lock, so that other operations go on while
- * the disk works: SQLite under synchronous=FULL would sync inside of COMMIT.  The WAL's frames carry a running
- * checksum, so whatever order they reach the disk in, recovery ends at the last commit that is there whole.
+ * The sync is made here, on the WAL's own sqlite3_file and without the meta lock, so that other operations go
+ * on while the disk works: SQLite under synchronous=FULL would sync inside of COMMIT.  The WAL's frames carry
+ * a running checksum, so whatever order they reach the disk in, recovery ends at the last commit that is
+ * there whole.
  *
  * Invariants:
  *  1. A COMMIT that failed lost acknowledged operations, and is final (see meta.c).
- *  2. A sync that failed is final too: the kernel may have dropped the pages it could not write and reports success
- *     the next time.
- *  3. Commits are numbered.  A sync covers the commits that were complete when it began; `synced` says up to which
- *     number.  A caller whose commit is covered, or will be by a sync that begins later, never syncs for itself.  A
- *     checkpoint syncs too, before and after it copies, so it covers what was committed before it.
- *  4. Ids come from blocks that are reserved in config, in the transaction of their first use.  When the operation that
- *     reserved a block is rolled back, the block is forgotten with it.
+ *  2. A sync that failed is final too: the kernel may have dropped the pages it could not write and reports
+ *     success the next time.
+ *  3. Commits are numbered.  A sync covers the commits that were complete when it began; `synced` says up to
+ *     which number.  A caller whose commit is covered, or will be by a sync that begins later, never syncs
+ *     for itself.  A checkpoint syncs too, before and after it copies, so it covers what was committed before
+ *     it.
+ *  4. Ids come from blocks that are reserved in config, in the transaction of their first use.  When the
+ *     operation that reserved a block is rolled back, the block is forgotten with it.
  */
 #include "meta_conn.h"
 
@@ -28,7 +30,10 @@
 
 enum {
 	ID_BLOCK = 4096,
-	/* Rows changed after which meta_end() commits by itself: so a commit never needs more room than `reserve` holds. */
+	/*
+	 * Rows changed after which meta_end() commits by itself: so a commit never needs more room than `reserve`
+	 * holds.
+	 */
 	COMMIT_ROWS = 1024,
 };
 
@@ -36,7 +41,7 @@ static const char *const seq_key[META_SEQS] = {
 	[META_INO] = "next_ino", [META_COOKIE] = "next_cookie", [META_VERSION] = "next_version",
 };
 
-/* --- operations and commits ------------------------------------------------------------------------- */
+/* --- operations and commits -------------------------------------------------------------------------- */
 
 static int64_t rows_changed(struct meta *m)
 {
@@ -235,8 +240,9 @@ static uint64_t wal_size(struct meta *m, bool cut)
 
 /*
  * PASSIVE is enough: nobody else has the file open and no statement is, so every frame is copied and the next
- * writer begins the WAL again at its start.  SQLite syncs the WAL first, which the sync before the lock has made
- * short, and the database after.  Short of space the WAL is cut (TRUNCATE), else its blocks are kept for the frames to come.
+ * writer begins the WAL again at its start.  SQLite syncs the WAL first, which the sync before the lock has
+ * made short, and the database after.  Short of space the WAL is cut (TRUNCATE), else its blocks are kept for
+ * the frames to come.
  */
 int meta_checkpoint(struct store *s, uint64_t limit)
 {
@@ -282,7 +288,7 @@ int meta_checkpoint(struct store *s, uint64_t limit)
 	return rc;
 }
 
-/* --- ids ------------------------------------------------------------------------------------------ */
+/* --- ids --------------------------------------------------------------------------------------------- */
 
 /* The next block begins at `from`; it is in config from now on. */
 static int reserve(struct store *s, enum meta_seq which, int64_t from)

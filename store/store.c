@@ -1,14 +1,14 @@
 /*
  * store.c: a store's life: looked at, made, opened, kept, closed.
  *
- * Making one is safe against a crash at any point.  Files come into being in this order: directory, lock, meta.db,
- * reserve, chunks.db.  Each is made durable before the next, and a store exists from the commit of meta.db's schema on
- * (meta_schema.c).  A directory that holds nothing but files of our names and no finished meta.db is a store that was
- * being made, and the next open goes on with it.  chunks.db with content beside a missing meta.db is no such thing but a loss,
- * and never covered up by making a new one.
+ * Making one is safe against a crash at any point.  Files come into being in this order: directory, lock,
+ * meta.db, reserve, chunks.db.  Each is made durable before the next, and a store exists from the commit of
+ * meta.db's schema on (meta_schema.c).  A directory that holds nothing but files of our names and no finished
+ * meta.db is a store that was being made, and the next open goes on with it.  chunks.db with content beside a
+ * missing meta.db is no such thing but a loss, and never covered up by making a new one.
  *
- * A directory is looked at, and refused, before anything in it is touched: a mistyped path must not leave our files
- * among somebody's own.
+ * A directory is looked at, and refused, before anything in it is touched: a mistyped path must not leave our
+ * files among somebody's own.
  *
  * Opening: lock, VFS, meta, chunks, files, tree; closing the other way round.
  */
@@ -51,7 +51,7 @@ static const char *const own_names[] = {
 };
 enum { OWN_NAMES = sizeof own_names / sizeof *own_names };
 
-/* --- looking ---------------------------------------------------------------------------------------- */
+/* --- looking ----------------------------------------------------------------------------------------- */
 
 static int sync_dir(const char *path)
 {
@@ -152,6 +152,31 @@ static int look_at_meta(const char *path, int dir)
 	return rc;
 }
 
+/*
+ * A power cut may leave meta.db with a size and without its first sector while its very first transaction, the one that
+ * makes the header, is written.  SQLite has synced that transaction's rollback journal before and will undo it.  A
+ * finished meta.db is in WAL mode and has no such journal, and chunks.db comes after it.
+ */
+static bool header_under_way(int dir)
+{
+	static const uint8_t journal[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+	static const char database[16] = "SQLite format 3";
+	uint8_t h[16], j[8];
+
+	if (size_in(dir, "chunks.db") > 0 || size_in(dir, "meta.db-journal") <= 0)
+		return false;
+	int fd = openat(dir, "meta.db", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool lacks = fd >= 0 && (pread(fd, h, sizeof h, 0) < (ssize_t)sizeof h || memcmp(h, database, sizeof h) != 0);
+
+	if (fd >= 0)
+		close(fd);
+	fd = lacks ? openat(dir, "meta.db-journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	lacks = fd >= 0 && pread(fd, j, sizeof j, 0) == (ssize_t)sizeof j && memcmp(j, journal, sizeof j) == 0;
+	if (fd >= 0)
+		close(fd);
+	return lacks;
+}
+
 /* May the directory be opened as a store? *made: it has a meta.db with content. */
 static int look(const char *path, bool create, bool *made)
 {
@@ -161,7 +186,7 @@ static int look(const char *path, bool create, bool *made)
 	DIR *d = opendir(path);
 	if (!d)
 		return ckpt_fail(errno, "store '%s': %s", path, strerror(errno));
-	*made = size_in(dirfd(d), "meta.db") > 0;
+	*made = size_in(dirfd(d), "meta.db") > 0 && !header_under_way(dirfd(d));
 	if (*made) {
 		rc = look_at_meta(path, dirfd(d));
 		goto done;
@@ -201,11 +226,13 @@ static int make_dir(const char *path)
 	return rc;
 }
 
-/* --- open and close ----------------------------------------------------------------------------------- */
+/* --- open and close ---------------------------------------------------------------------------------- */
 
 static void configure_sqlite(void)
 {
-	/* Statistics cost a mutex at each allocation. Refused, harmlessly, where the program has used SQLite before. */
+	/*
+	 * Statistics cost a mutex at each allocation. Refused, harmlessly, where the program has used SQLite before.
+	 */
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
@@ -230,6 +257,7 @@ static void set_options(struct store *s, const struct store_options *o)
 /* Closes what is open, last opened first, and frees the store. */
 static void put_down(struct store *s)
 {
+	gc_stop(s); /* its thread uses the tree */
 	if (s->tree)
 		tree_close(s);
 	if (s->files)
@@ -318,6 +346,7 @@ int store_close(struct store *s)
 
 	if (!s)
 		return 0;
+	gc_stop(s);
 	if (!s->readonly) {
 		rc = chunks_commit(s);
 		if (rc == 0)
@@ -349,7 +378,7 @@ const char *store_path(const struct store *s)
 	return s->path;
 }
 
-/* --- while it is open --------------------------------------------------------------------------------- */
+/* --- while it is open -------------------------------------------------------------------------------- */
 
 int store_commit(struct store *s, bool durable)
 {
@@ -360,16 +389,17 @@ int store_commit(struct store *s, bool durable)
 /* Chunks that nobody waits for stay in the open transaction for some seconds, their staged copies in meta.db. */
 static int tick_chunks(struct store *s, int64_t now)
 {
+	int rc = 0;
+
 	if (chunks_pending(s) == 0) {
 		s->tick.pending_since = 0;
-		return 0;
-	}
-	if (!s->tick.pending_since)
+	} else if (!s->tick.pending_since) {
 		s->tick.pending_since = now;
-	if (now - s->tick.pending_since < STAGED_SECONDS * SECOND)
-		return 0;
-	s->tick.pending_since = 0;
-	int rc = chunks_commit(s);
+	} else if (now - s->tick.pending_since >= STAGED_SECONDS * SECOND) {
+		s->tick.pending_since = 0;
+		rc = chunks_commit(s);
+	}
+	/* Also what a publisher committed: its staged rows may go. */
 	return rc < 0 ? rc : chunks_unstage(s);
 }
 

@@ -63,7 +63,7 @@ struct store_options {
 
 /*
  * Opens the store in directory `path`, recovering what a crash left.  Errors beside I/O: -ENOENT (no store
- * there and !create), -ENOTEMPTY (a directory that is no store), -EBUSY (another process has it open; the
+ * there and !create), -ENOTEMPTY (a directory that is no store), -ENOTDIR, -EBUSY (another process has it open; the
  * message names pid and mount point), -EPROTONOSUPPORT (made by a newer format version), -EOPNOTSUPP (a
  * network filesystem that cannot lock), -EROFS (needs recovery or making on a read-only medium).
  */

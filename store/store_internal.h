@@ -1,5 +1,6 @@
 /*
- * store_internal.h: the open store, for the modules of store/. Each module keeps its part in a struct of its own.
+ * store_internal.h: the open store, for the modules of store/. Each module keeps its part in a struct of its
+ * own.
  */
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H
@@ -39,16 +40,17 @@ struct store {
 /* --- store_vfs.c --------------------------------------------------------------------------------- */
 
 /*
- * Flags for sqlite3_open_v2() of the store's database `name` ("meta.db"), or -EROFS with a message: the store is
- * read-only and the file needs a recovery that can't be made.  Where the store is read-only the flags are READONLY, and
- * the VFS says that the file never changes, so SQLite takes no locks and makes no files; only a database with a recovery to do
- * is opened for writing, for that.
+ * Flags for sqlite3_open_v2() of the store's database `name` ("meta.db"), or -EROFS with a message: the store
+ * is read-only and the file needs a recovery that can't be made.  Where the store is read-only the flags are
+ * READONLY, and the VFS says that the file never changes, so SQLite takes no locks and makes no files; only a
+ * database with a recovery to do is opened for writing, for that.
  */
 int store_db_flags(struct store *s, const char *name, bool create);
 
 /*
- * -ENOSPC when the filesystem below has no room for `bytes` more beside a margin.  Asked before what consumes space, so that
- * a full disk is an error of this operation and not of a database's transaction.  Cheap: statvfs is called now and then only.
+ * -ENOSPC when the filesystem below has no room for `bytes` more beside a margin.  Asked before what consumes
+ * space, so that a full disk is an error of this operation and not of a database's transaction.  Cheap:
+ * statvfs is called now and then only.
  */
 int store_space_check(struct store *s, uint64_t bytes);
 /* The reserve is given up, or space_check() said no a moment ago: give back what can be given back. */

@@ -1,13 +1,14 @@
 /*
  * store_lock.c: one process owns an open store.
  *
- * The owner holds flock(2) on STORE/lock for as long as it has the store open; the kernel drops it with the process,
- * however that ends.  The file's one line says who it is, for the next comer to read: "pid mountpoint\n", with '\n' and '\\'
- * of the mount point written \012 and \134 as in /proc/mounts; no mount point: "pid\n".  The line proves nothing, only the
- * lock does.
+ * The owner holds flock(2) on STORE/lock for as long as it has the store open; the kernel drops it with the
+ * process, however that ends.  The file's one line says who it is, for the next comer to read: "pid
+ * mountpoint\n", with '\n' and '\\' of the mount point written \012 and \134 as in /proc/mounts; no mount
+ * point: "pid\n".  The line proves nothing, only the lock does.
  *
- * flock and SQLite's sync are worth what the filesystem below makes of them.  Network filesystems let two machines into
- * a store or lose a sync's order, so they are refused by their magic number; so is FUSE, behind which anything can be.
+ * flock and SQLite's sync are worth what the filesystem below makes of them.  Network filesystems let two
+ * machines into a store or lose a sync's order, so they are refused by their magic number; so is FUSE, behind
+ * which anything can be.
  */
 #include "lock_internal.h"
 
@@ -49,8 +50,9 @@ int store_lock_medium(const char *path)
 		return ckpt_fail(errno, "can't look at the filesystem of '%s': %s", path, strerror(errno));
 	for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
 		if ((uint32_t)st.f_type == refused[i].magic)
-			return ckpt_fail(EOPNOTSUPP, "'%s' is on %s, where the lock and the syncs that keep a store whole can't be relied "
-					"on; put the store on a local disk of the machine that mounts it", path, refused[i].name);
+			return ckpt_fail(EOPNOTSUPP, "'%s' is on %s, where the lock and the syncs that keep a store whole "
+					"can't be relied on; put the store on a local disk of the machine that mounts it", path,
+					refused[i].name);
 	return 0;
 }
 

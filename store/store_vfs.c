@@ -1,25 +1,27 @@
 /*
  * store_vfs.c: what SQLite's writes pass through, and the space they find.
  *
- * A full disk.  SQLite ends a transaction by itself when a write of it fails, and with it every operation that was
- * acknowledged since the last commit.  Three things keep it from coming to that:
+ * A full disk.  SQLite ends a transaction by itself when a write of it fails, and with it every operation
+ * that was acknowledged since the last commit.  Three things keep it from coming to that:
  *
- *   1. store_space_check() refuses an operation while there still is a margin of SPACE_MARGIN.  It sees other writers of the
- *      filesystem with a delay only, and no quotas.
- *   2. The file `reserve` holds RESERVE bytes.  When a write of a database fails for want of space, it is cut to
- *      nothing and the write is tried once more.  A commit of meta.db never needs more (COMMIT_ROWS in meta.c).
- *   3. From then on the store is short of space, operations are refused by the margin or else have their -ENOSPC, and history
- *      and garbage are given back, until there is room for a reserve again.
+ *   1. store_space_check() refuses an operation while there still is a margin of SPACE_MARGIN.  It sees other
+ *      writers of the filesystem with a delay only, and no quotas.
+ *   2. The file `reserve` holds RESERVE bytes.  When a write of a database fails for want of space, it is cut
+ *      to nothing and the write is tried once more.  A commit of meta.db never needs more (COMMIT_ROWS in
+ *      meta_txn.c).
+ *   3. From then on the store is short of space, operations are refused by the margin or else have their
+ *      -ENOSPC, and history and garbage are given back, until there is room for a reserve again.
  *
- * Write-behind.  Chunks are committed with one fsync after possibly gigabytes, which SQLite hands to the page cache
- * early by spilling.  So that the disk works meanwhile and the fsync at the end is short, writeback of every
- * WRITE_BEHIND bytes written to chunks.db is started with sync_file_range(2).  It starts writing and promises nothing; what
- * is durable is still SQLite's business alone.  The call needs a descriptor, and SQLite shows none, so the file has a second one;
- * closing a descriptor drops all of a process's POSIX locks on the file, hence it is opened and closed while
- * SQLite's is open without locks or closed.
+ * Write-behind.  Chunks are committed with one fsync after possibly gigabytes, which SQLite hands to the page
+ * cache early by spilling.  So that the disk works meanwhile and the fsync at the end is short, writeback of
+ * every WRITE_BEHIND bytes written to chunks.db is started with sync_file_range(2).  It starts writing and
+ * promises nothing; what is durable is still SQLite's business alone.  The call needs a descriptor, and
+ * SQLite shows none, so the file has a second one; closing a descriptor drops all of a process's POSIX locks
+ * on the file, hence it is opened and closed while SQLite's is open without locks or closed.
  *
- * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal.  That is true,
- * since our flock keeps other writers away, and store_db_flags() has made sure there is nothing to recover.
+ * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal.
+ * That is true, since our flock keeps other writers away, and store_db_flags() has made sure there is nothing
+ * to recover.
  *
  * The methods are those of version 1, without shared memory and mapping: the databases are used in exclusive
  * mode and never mapped.
@@ -89,9 +91,12 @@ static int64_t monotonic(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* --- space ---------------------------------------------------------------------------------------- */
+/* --- space ------------------------------------------------------------------------------------------- */
 
-/* Bytes that are free beside the margin; negative when less than that. A filesystem that doesn't say counts as roomy. */
+/*
+ * Bytes that are free beside the margin; negative when less than that. A filesystem that doesn't say counts
+ * as roomy.
+ */
 static int64_t free_room(struct vfs *v, uint64_t *total)
 {
 	struct statvfs st;
@@ -188,7 +193,7 @@ static bool is_full(int rc)
 			(((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN) && (errno == ENOSPC || errno == EDQUOT));
 }
 
-/* --- a file --------------------------------------------------------------------------------------- */
+/* --- a file ------------------------------------------------------------------------------------------ */
 
 static struct file *file_of(sqlite3_file *p)
 {
@@ -224,7 +229,9 @@ static void write_behind(struct file *f, int n, sqlite3_int64 off)
 		return;
 	if (sync_file_range(f->behind_fd, f->lo, f->hi - f->lo, SYNC_FILE_RANGE_WRITE) < 0 &&
 	    (errno == ENOSYS || errno == ESPIPE || errno == EINVAL)) {
-		/* A filesystem without it: the fsync of the commit does it all. The descriptor stays (POSIX locks). */
+		/*
+		 * A filesystem without it: the fsync of the commit does it all. The descriptor stays (POSIX locks).
+		 */
 		f->amount = INT64_MIN / 2;
 		return;
 	}
@@ -323,7 +330,7 @@ static const sqlite3_io_methods methods = {
 	.xDeviceCharacteristics = file_characteristics,
 };
 
-/* --- the VFS -------------------------------------------------------------------------------------- */
+/* --- the VFS ----------------------------------------------------------------------------------------- */
 
 static struct vfs *vfs_of(sqlite3_vfs *p)
 {
@@ -363,7 +370,8 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 		*out_flags = granted;
 	if (!path || !(flags & SQLITE_OPEN_MAIN_DB))
 		return SQLITE_OK;
-	f->immutable = (flags & SQLITE_OPEN_READONLY) && has_leftover(path, "-wal") == 0 && has_leftover(path, "-journal") == 0;
+	f->immutable = (flags & SQLITE_OPEN_READONLY) && has_leftover(path, "-wal") == 0 &&
+			has_leftover(path, "-journal") == 0;
 
 	struct stat st;
 	/* A new database is its owner's; SQLite gives journals the mode of their database. */
@@ -486,7 +494,7 @@ void store_vfs_close(struct store *s)
 	s->below = NULL;
 }
 
-/* --- how a database is opened ----------------------------------------------------------------------- */
+/* --- how a database is opened ------------------------------------------------------------------------ */
 
 /* A WAL with frames, or a journal whose header is not cleared: 1, 0, or -errno. */
 static int has_leftover(const char *db, const char *suffix)
@@ -535,7 +543,7 @@ int store_db_flags(struct store *s, const char *name, bool create)
 	if (!wal && !journal)
 		return SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
 	if (access(s->path, W_OK) < 0)
-		return ckpt_fail(EROFS, "store '%s' was not closed cleanly: its %s needs a recovery, which takes write access", s->path,
-				name);
+		return ckpt_fail(EROFS, "store '%s' was not closed cleanly: its %s needs a recovery, which takes write "
+				"access", s->path, name);
 	return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
 }

@@ -1,21 +1,23 @@
 /*
  * tree.c: inodes and the names that lead to them.
  *
- * Every operation is a handful of statements on three B-trees, each O(log n) in everything, so that a directory of a
- * million entries costs what one of ten does:
+ * Every operation is a handful of statements on three B-trees, each O(log n) in everything, so that a
+ * directory of a million entries costs what one of ten does:
  *
  *     dirent        (parent, name)   -> cookie, ino, type        a name
  *     dirent_order  (parent, cookie) -> ino, type, name          the order of readdir
  *     inode         ino              -> attributes
  *
- * 1. A cookie belongs to a dirent for its life and is never used twice: it is the place of the entry in the listing.  A rename
- *    within a directory keeps it, and a file renamed over another takes the place of the one it replaced: a listing
- *    under way shows each exactly once, and one that renames as it goes comes to an end.
+ * 1. A cookie belongs to a dirent for its life and is never used twice: it is the place of the entry in the
+ *    listing.  A rename within a directory keeps it, and a file renamed over another takes the place of the
+ *    one it replaced: a listing under way shows each exactly once, and one that renames as it goes comes to
+ *    an end.
  * 2. inode.parent, inode.cookie name one dirent of the inode, so that a path is found from an inode without an
  *    index on dirent(ino), which every create and unlink would pay for.  When that dirent goes while
  *    others remain, cookie becomes 0 (not known) until a link or rename gives the inode a name again.
  * 3. nlink of a directory is 2 + its subdirectories; its size is always 4096.
- * 4. parent of a directory is true at every moment (".." and the search for loops walk it); the root is its own.
+ * 4. parent of a directory is true at every moment (".." and the search for loops walk it); the root is its
+ *    own.
  */
 #include <dirent.h>
 #include <errno.h>

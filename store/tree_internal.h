@@ -1,13 +1,13 @@
 /*
- * tree_internal.h: the tree's own memory, shared by tree.c, tree_loose.c, tree_remove.c, tree_rename.c, dirlist.c,
- * xattr.c, pathof.c and history.c.
+ * tree_internal.h: the tree's own memory, shared by tree.c, tree_loose.c, tree_remove.c, tree_rename.c,
+ * dirlist.c, xattr.c, pathof.c and history.c.
  *
- * Everything here is guarded by the meta lock.  A function changes a database row first and this memory last, when
- * nothing can fail any more, so that a savepoint rolled back leaves both as they were.
+ * Everything here is guarded by the meta lock.  A function changes a database row first and this memory
+ * last, when nothing can fail any more, so that a savepoint rolled back leaves both as they were.
  *
  * Loose inodes.  An inode that must not outlive a crash is loose: a provisional file (never published) or one
- * whose last name is gone.  Most are loose only for moments, so the table `orphan` is not touched until a commit is
- * about to make their row durable:
+ * whose last name is gone.  Most are loose only for moments, so the table `orphan` is not touched until a
+ * commit is about to make their row durable:
  *
  *     store_make(provisional) --> loose --- meta_settle() -------> forgotten      (no row was ever written)
  *     last name removed       --> loose --- store_reap() --------> forgotten
@@ -98,7 +98,10 @@ int64_t tree_changes(sqlite3_stmt *st);
 
 /* --- pieces that the operations share; lock held ------------------------------------------------------- */
 
-/* 0, or why not: -ENOENT (empty), -ENAMETOOLONG, -EINVAL ('/' or NUL in it), dots (a negative errno) for "." and "..". */
+/*
+ * 0, or why not: -ENOENT (empty), -ENAMETOOLONG, -EINVAL ('/' or NUL in it), dots (a negative errno) for
+ * "." and "..".
+ */
 int tree_check_name(const char *name, size_t len, int dots);
 /* 0, -EROFS, and with `space` what store_space_check() says. Lock not held. */
 int tree_check_change(struct store *s, bool space);
@@ -158,7 +161,10 @@ void tree_unname_done(struct store *s, struct unnamed *u);
 void tree_unname_undo(struct unnamed *u);
 
 /* pathof.c */
-/* The path of `name` in directory `parent` (with len 0: of the directory). *out is malloc()ed, caller frees. -ERANGE, -EIO. */
+/*
+ * The path of `name` in directory `parent` (with len 0: of the directory). *out is malloc()ed, caller
+ * frees. -ERANGE, -EIO.
+ */
 int tree_path(struct store *s, uint64_t parent, const char *name, size_t len, char **out, size_t *out_len);
 /* The path of an inode, or the one it had when its last name went. -ENOENT: none. */
 int tree_path_of(struct store *s, uint64_t ino, char **out, size_t *out_len);

@@ -1,8 +1,8 @@
 /*
  * tree_loose.c: inodes that must not outlive a crash (the idea stands in tree_internal.h).
  *
- * They are found by number in a hash table; those without a row in `orphan` are also on a list, so that a commit
- * looks at these alone, however many files are open.
+ * They are found by number in a hash table; those without a row in `orphan` are also on a list, so that a
+ * commit looks at these alone, however many files are open.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -158,7 +158,10 @@ int tree_before_commit(struct store *s)
 	return 0;
 }
 
-/* --- provisional files ------------------------------------------------------------------------------------- */
+/*
+ * --- provisional files
+ * -------------------------------------------------------------------------------------
+ */
 
 bool meta_is_provisional(struct store *s, uint64_t ino)
 {
@@ -187,7 +190,10 @@ int meta_settle(struct store *s, uint64_t ino)
 	return 0;
 }
 
-/* --- after a crash ------------------------------------------------------------------------------------------- */
+/*
+ * --- after a crash
+ * -------------------------------------------------------------------------------------------
+ */
 
 struct left {
 	uint64_t ino;
@@ -224,8 +230,8 @@ static int next_left(struct store *s, uint64_t after, struct left *out)
 }
 
 /*
- * All names of a file that was never published.  There may be several, or one whose place is not known, if it was linked before
- * its first publish; those are looked for in the whole of dirent.
+ * All names of a file that was never published.  There may be several, or one whose place is not known, if
+ * it was linked before its first publish; those are looked for in the whole of dirent.
  */
 static int delete_names(struct store *s, const struct store_attr *a)
 {
@@ -274,7 +280,10 @@ static int hide(struct store *s, const struct left *o)
 	return 0;
 }
 
-/* The row behind *ino in an operation of its own, so that after an error the rest is there the next time. *ino 0: no more. */
+/*
+ * The row behind *ino in an operation of its own, so that after an error the rest is there the next time.
+ * *ino 0: no more.
+ */
 static int recover_next(struct store *s, uint64_t *ino)
 {
 	struct left o = { 0 };

@@ -1,9 +1,9 @@
 /*
  * tree_remove.c: names that go, and the inodes that go with them.
  *
- * Removing the last name makes an inode loose (tree_internal.h): nlink is 0, it can still be read, written and changed, and
- * store_reap() ends it when nobody holds it any more.  The path is gone by then, so that of a version which may enter the
- * history is noted with the loose inode.
+ * Removing the last name makes an inode loose (tree_internal.h): nlink is 0, it can still be read, written
+ * and changed, and store_reap() ends it when nobody holds it any more.  The path is gone by then, so that of
+ * a version which may enter the history is noted with the loose inode.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,7 +29,10 @@ int tree_delete_orphan(struct store *s, uint64_t ino)
 	return tree_delete_of(s, "DELETE FROM orphan WHERE ino = ?1", ino);
 }
 
-/* --- the last name ----------------------------------------------------------------------------------------- */
+/*
+ * --- the last name
+ * -----------------------------------------------------------------------------------------
+ */
 
 static bool for_history(struct store *s, const struct store_attr *a)
 {

@@ -1,9 +1,9 @@
 /*
  * tree_rename.c: rename(2) and renameat2(2).
  *
- * Everything a rename can meet is decided before the first change, in the order the checks stand in check_rename().  The
- * dirent of the new name keeps its place in the listing when it is replaced or exchanged, and that of the old name keeps
- * its own when it moves within its directory (tree.c, 1).
+ * Everything a rename can meet is decided before the first change, in the order the checks stand in
+ * check_rename().  The dirent of the new name keeps its place in the listing when it is replaced or
+ * exchanged, and that of the old name keeps its own when it moves within its directory (tree.c, 1).
  *
  *     plain      (old) deleted, (new) made or pointed at the source; the inode that was at (new) lost a name
  *     exchange   (old) pointed at the target, (new) pointed at the source; nobody lost anything
@@ -73,7 +73,10 @@ static int check_replace(struct store *s, const struct move *m)
 	return is_dir(&m->dst) ? tree_empty(s, m->dst.attr.ino) : 0;
 }
 
-/* Directories that lose or win a subdirectory: what is added to the link counts of from.parent and to.parent. */
+/*
+ * Directories that lose or win a subdirectory: what is added to the link counts of from.parent and
+ * to.parent.
+ */
 static void link_changes(const struct move *m, int64_t *from, int64_t *to)
 {
 	int64_t src = is_dir(&m->src), dst = m->replaces && is_dir(&m->dst);

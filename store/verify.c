@@ -435,6 +435,65 @@ static int check_others(struct verify *v)
 	return rc;
 }
 
+/*
+ * A file that a chunk belongs to, for a message: its path, or the number of one in the history; "" when nobody names it.  Looks
+ * through all manifests, so only for chunks that are damaged.
+ */
+static int name_chunk(struct verify *v, uint64_t id, char *buf)
+{
+	uint64_t version = 0, ino = 0;
+	int64_t off = -1;
+	sqlite3_stmt *st;
+	int rc, rows;
+
+	*buf = 0;
+	do {
+		rows = 0;
+		meta_lock(v->s);
+		st = meta_stmt(v->s, "SELECT m.version, m.off, m.pieces, v.ino FROM manifest m JOIN version v ON v.id = m.version "
+				"WHERE (m.version, m.off) > (?1, ?2) ORDER BY m.version, m.off LIMIT 512");
+		if (!st) {
+			rc = meta_fail(v->s);
+		} else {
+			sqlite3_bind_int64(st, 1, (int64_t)version);
+			sqlite3_bind_int64(st, 2, off);
+			while (!ino && (rc = meta_step(v->s, st)) == 1) {
+				struct manifest_row row = { 0 };
+
+				rows++;
+				version = (uint64_t)sqlite3_column_int64(st, 0);
+				off = sqlite3_column_int64(st, 1);
+				if (manifest_decode(sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2), 0, &row))
+					continue;
+				for (size_t i = 0; i < row.n && !ino; i++)
+					if (row.pieces[i].id == id)
+						ino = (uint64_t)sqlite3_column_int64(st, 3);
+				manifest_row_release(&row);
+			}
+			if (ino) {
+				sqlite3_reset(st);
+				rc = 0;
+			}
+		}
+		meta_unlock(v->s);
+	} while (!rc && rows && !ino);
+	if (ino)
+		path_of(v, ino, buf);
+	return rc;
+}
+
+/* A problem of a chunk, with a file that suffers from it. */
+static int tell_chunk(struct verify *v, uint64_t id, const char *what)
+{
+	char path[PATH_ROOM], message[512];
+	int rc;
+
+	snprintf(message, sizeof(message), "%s", what); /* `what` may be ckpt_errmsg() */
+	rc = name_chunk(v, id, path);
+	tell(v, "%s%schunk %llu: %s", path, *path ? ": " : "", (unsigned long long)id, message);
+	return rc;
+}
+
 /* --- 4: chunks ----------------------------------------------------------------------------------- */
 
 static int check_chunk(struct verify *v, uint64_t id, bool data)
@@ -446,22 +505,19 @@ static int check_chunk(struct verify *v, uint64_t id, bool data)
 
 	if (rc == -ENOENT)
 		return 0; /* collected meanwhile */
-	if (rc) {
-		tell(v, "chunk %llu: %s", (unsigned long long)id, ckpt_errmsg());
-		return rc == -EIO ? 0 : rc;
-	}
+	if (rc)
+		return rc == -EIO ? tell_chunk(v, id, ckpt_errmsg()) : rc;
 	v->out->chunks++;
 	if (codec_check(r.payload, r.payload_len) != r.check) {
-		tell(v, "chunk %llu: its payload is damaged", (unsigned long long)id);
+		rc = tell_chunk(v, id, "its payload is damaged");
 	} else if (data) {
 		rc = chunk_get(v->s, id, &b);
 		if (rc == -EIO) {
-			tell(v, "chunk %llu: %s", (unsigned long long)id, ckpt_errmsg());
-			rc = 0;
+			rc = tell_chunk(v, id, ckpt_errmsg());
 		} else if (!rc) {
 			rc = codec_sha256(b->data, b->len, &h);
 			if (!rc && memcmp(&h, &r.hash, sizeof(h)))
-				tell(v, "chunk %llu: its bytes do not have their SHA-256", (unsigned long long)id);
+				rc = tell_chunk(v, id, "its bytes do not have their SHA-256");
 			v->out->bytes += b->len;
 			chunk_put(b);
 		}

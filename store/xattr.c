@@ -1,8 +1,8 @@
 /*
  * xattr.c: extended attributes, names and values as they come.
  *
- * Which namespaces a mount offers is for fs/ to say.  All names of an inode with their NUL bytes fit LIST_MAX, which is
- * what listxattr(2) can return.
+ * Which namespaces a mount offers is for fs/ to say.  All names of an inode with their NUL bytes fit
+ * LIST_MAX, which is what listxattr(2) can return.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * scratch_store.h: for test programs of store/: a store in a directory of its own, and a disk below it that fails on
- * demand.  Each program includes it once.
+ * scratch_store.h: for test programs of store/: a store in a directory of its own, and a disk below it that
+ * fails on demand.  Each program includes it once.
  *
  * Rows of xattr serve as data where any row will do: nothing refers to them.
  */
@@ -27,7 +27,7 @@
 
 static char base[256], path[300]; /* a fresh directory, and the store in it */
 
-/* --- a VFS that fails on demand --------------------------------------------------------------------- */
+/* --- a VFS that fails on demand ---------------------------------------------------------------------- */
 
 /* Counts down on writes and syncs of the store's files; at 0 fails it, and, when `stay`, all that follow. */
 static struct {
@@ -145,8 +145,11 @@ static sqlite3_vfs faulty_vfs;
 static inline int set_up(void **state)
 {
 	(void)state;
+	/* In memory where that can be: these tests sync a lot and learn nothing from a real disk. */
 	const char *tmp = getenv("TMPDIR");
-	snprintf(base, sizeof base, "%s/ckptfs-meta-XXXXXX", tmp ? tmp : "/tmp");
+	if (!tmp)
+		tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	snprintf(base, sizeof base, "%s/ckptfs-store-XXXXXX", tmp);
 	if (!mkdtemp(base))
 		return -1;
 	snprintf(path, sizeof path, "%s/s.ckptfs", base);
@@ -183,10 +186,12 @@ static inline int fresh(void **state)
 	return 0;
 }
 
-/* --- helpers -------------------------------------------------------------------------------------------- */
+/* --- helpers ----------------------------------------------------------------------------------------- */
 
 static const struct store_options plain = { .create = true, .workers = 1, .history_seconds = -1 };
-static const struct store_options on_faulty = { .create = true, .workers = 1, .history_seconds = -1, .vfs = "faulty" };
+static const struct store_options on_faulty = {
+	.create = true, .workers = 1, .history_seconds = -1, .vfs = "faulty",
+};
 
 static inline struct store *open_with(const struct store_options *o)
 {

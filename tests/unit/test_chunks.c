@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -521,6 +522,46 @@ static void test_many_lost(void **state)
 	assert_int_equal(chunks_commit_range(f->s, batches[0], good), -ENOSPC);
 }
 
+/* The process dies in the middle of a batch that has spilled into the file; SQLite's journal takes it back. */
+static void test_killed(void **state)
+{
+	struct fixture *f = *state;
+	struct chunk_row r;
+	int used, most, status;
+
+	store_close(f->s);
+	f->s = NULL;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (store_open(f->path, &f->opt, &f->s))
+			_exit(2);
+		for (uint64_t i = 1; i <= 4; i++)
+			put(f->s, i, 300000, NULL);
+		if (chunks_commit(f->s))
+			_exit(3);
+		for (uint64_t i = 5; i <= 100; i++)
+			put(f->s, i, 300000, NULL);
+		if (stage(f->s, 7) || meta_commit(f->s, false))
+			_exit(4);
+		/* A long batch takes no more memory than a short one. */
+		sqlite3_db_status(f->s->chunks->db.db, SQLITE_DBSTATUS_CACHE_USED, &used, &most, 0);
+		_exit(used > 20 << 20 ? 5 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	reopen(f);
+	for (uint64_t i = 1; i <= 4; i++)
+		check_chunk(f->s, i, i, 300000);
+	check_chunk(f->s, 7, 7, 300000);
+	for (uint64_t i = 5; i <= 100; i++)
+		if (i != 7)
+			assert_int_equal(chunk_row_read(f->s, i, &r), -ENOENT);
+	assert_int_equal(put(f->s, 5, 300000, NULL), 8);
+}
+
 static void test_index_made_anew(void **state)
 {
 	struct fixture *f = *state;
@@ -676,7 +717,7 @@ static void *crowd_thread(void *arg)
 		struct chunk_buf *b = NULL;
 
 		if (chunk_submit(s, j) || chunk_wait(s, j) || chunk_get(s, j->id, &b) || b->len != len ||
-		    memcmp(b->data, j->raw, len))
+		    memcmp(b->data, j->raw, len) != 0)
 			c->failed = 1;
 		chunk_put(b);
 		if (i % 16 == 0 && (chunks_commit_batch(s, j->batch) || chunks_unstage(s)))
@@ -770,7 +811,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_sizes), T(test_compressible), T(test_bad_lengths), T(test_dedup), T(test_false_index_rows),
 		T(test_twins_under_way), T(test_bounded_queue), T(test_batches), T(test_crash), T(test_staged),
-		T(test_staging_rolled_back), T(test_readonly), T(test_full), T(test_many_lost), T(test_index_made_anew),
+		T(test_staging_rolled_back), T(test_readonly), T(test_full), T(test_many_lost), T(test_killed),
+		T(test_index_made_anew),
 		T(test_damage), T(test_chains), T(test_cache), T(test_crowd), T(test_close_with_jobs),
 		cmocka_unit_test(test_idmap),
 	};

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <ftw.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -397,14 +398,15 @@ static void test_by_itself(void **state)
 
 /* --- while others work ---------------------------------------------------------------------------- */
 
-enum { WRITERS = 3, SLOTS = 12, CONTENTS = 30, LEN = 4000 };
+enum { WRITERS = 3, SLOTS = 12, CONTENTS = 30, LEN = 4000, ROUNDS = 400 };
 
 struct writer {
 	struct store *s;
 	uint64_t number;
 	uint64_t slot[SLOTS];      /* content of each of its versions; 0 none */
 	atomic_bool *stop;
-	const char *failed;
+	_Atomic unsigned rounds;
+	const char *_Atomic failed;
 };
 
 /* Publishes, copies and drops versions made of a few contents that all share, so chunks die and are matched all the time. */
@@ -414,6 +416,7 @@ static void *write_on(void *arg)
 	uint64_t x = w->number * 99 + 3;
 
 	while (!atomic_load(w->stop) && !w->failed) {
+		w->rounds++;
 		x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
 		uint64_t i = (x >> 33) % SLOTS, content = (x >> 45) % CONTENTS + 1;
 		uint64_t version = w->number * 100 + i + 1;
@@ -426,7 +429,7 @@ static void *write_on(void *arg)
 		}
 		struct chunk_job *j = submit(w->s, content, LEN);
 
-		if (!j || chunk_wait(w->s, j) || chunks_commit_batch(w->s, j->batch)) {
+		if (!j || chunk_wait(w->s, j) || ((x >> 20 & 7) == 0 && chunks_commit(w->s))) {
 			w->failed = "store";
 			return NULL;
 		}
@@ -461,8 +464,13 @@ static void test_while_others_write(void **state)
 		w[i] = (struct writer){ .s = f->s, .number = i + 1, .stop = &stop };
 		assert_int_equal(pthread_create(&t[i], NULL, write_on, &w[i]), 0);
 	}
-	for (int i = 0; i < 60; i++)
+	for (unsigned least = 0; least < ROUNDS;) {
 		gone += collect(f->s).chunks;
+		least = UINT_MAX;
+		for (int i = 0; i < WRITERS; i++)
+			if (w[i].rounds < least)
+				least = w[i].failed ? UINT_MAX : w[i].rounds;
+	}
 	atomic_store(&stop, true);
 	for (int i = 0; i < WRITERS; i++)
 		pthread_join(t[i], NULL);

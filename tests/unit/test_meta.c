@@ -1,6 +1,6 @@
 /*
- * test_meta.c: the connection to meta.db: operations and their undoing, commits, ids, crashes, checkpoints, threads, and
- * disks that fail.
+ * test_meta.c: the connection to meta.db: operations and their undoing, commits, ids, crashes, checkpoints,
+ * threads, and disks that fail.
  */
 #include "scratch_store.h"
 
@@ -17,7 +17,7 @@ static int64_t next_id(struct store *s, enum meta_seq which)
 	return id;
 }
 
-/* --- operations --------------------------------------------------------------------------------------------- */
+/* --- operations -------------------------------------------------------------------------------------- */
 
 static void test_undo(void **state)
 {
@@ -150,11 +150,11 @@ static void test_checkpoint(void **state)
 	assert_int_equal(store_close(s), 0);
 }
 
-/* --- disks that fail ------------------------------------------------------------------------------------------ */
+/* --- disks that fail --------------------------------------------------------------------------------- */
 
 /*
- * The nth write or sync fails, and all after it.  Whatever was acknowledged as committed is there afterwards, nothing is
- * there twice or in part, and after the first failure of a commit no change is taken any more.
+ * The nth write or sync fails, and all after it.  Whatever was acknowledged as committed is there afterwards,
+ * nothing is there twice or in part, and after the first failure of a commit no change is taken any more.
  */
 static void run_failing(int n, bool sync, int code, bool *hit)
 {
@@ -229,7 +229,7 @@ static void test_failing_syncs(void **state)
 	assert_int_equal(store_close(s), -EIO);
 }
 
-/* --- threads --------------------------------------------------------------------------------------------------- */
+/* --- threads ----------------------------------------------------------------------------------------- */
 
 enum { THREADS = 8, EACH = 40 };
 

@@ -1,6 +1,4 @@
-/*
- * test_store.c: a store's life: made, recognised, refused, locked, opened read-only, and short of space.
- */
+/* test_store.c: a store's life: made, recognised, refused, locked, opened read-only, and short of space. */
 #include <fcntl.h>
 #include <sys/wait.h>
 
@@ -43,7 +41,7 @@ static void sql_on_meta(const char *sql)
 	sqlite3_close(db);
 }
 
-/* --- making and recognising ------------------------------------------------------------------------------ */
+/* --- making and recognising -------------------------------------------------------------------------- */
 
 static void test_make(void **state)
 {
@@ -167,7 +165,7 @@ static void test_making_is_safe(void **state)
 	}
 }
 
-/* --- the lock ---------------------------------------------------------------------------------------------- */
+/* --- the lock ---------------------------------------------------------------------------------------- */
 
 static void test_lock(void **state)
 {
@@ -209,7 +207,7 @@ static void test_lock(void **state)
 	assert_int_equal(store_close(open_with(&plain)), 0);
 }
 
-/* --- read-only ----------------------------------------------------------------------------------------------- */
+/* --- read-only --------------------------------------------------------------------------------------- */
 
 static void test_readonly(void **state)
 {
@@ -252,7 +250,7 @@ static void test_readonly(void **state)
 	assert_int_equal(store_close(s), 0);
 }
 
-/* --- a full disk ---------------------------------------------------------------------------------------------- */
+/* --- a full disk ------------------------------------------------------------------------------------- */
 
 /* A full disk: the reserve saves the transaction once. */
 static void test_reserve(void **state)
