@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -31,6 +32,9 @@
 
 /* Of mount(8). */
 enum { HELPER_USAGE = 1, HELPER_FAILED = 32 };
+
+/* How long a mount waits for another owner of the store to leave: a daemon drains for 30 s and then syncs. */
+enum { WAIT_FOR_COMMAND_MS = 10000, WAIT_FOR_DAEMON_MS = 60000 };
 
 struct mounting {
 	struct cli *c;
@@ -165,7 +169,16 @@ static int check_mountpoint(struct mounting *m, const char *text)
 		return cli_warn(c, "mount point '%s' is not a directory", text);
 	if (fs_mount_realpath(text, &m->mountpoint) < 0)
 		return cli_warn(c, "%s", ckpt_errmsg());
-	return -1;
+	/* Linux would put one on top of the other, which nobody wants who says the same line twice. */
+	struct fs_mount_entry e = { 0 };
+	rc = fs_mount_find(m->mountpoint, &e);
+	int status = -1;
+	if (rc < 0)
+		status = cli_warn(c, "%s", ckpt_errmsg());
+	else if (rc == 1 && strcmp(e.type, FS_MOUNT_TYPE) == 0)
+		status = cli_warn(c, "'%s' is taken: it shows '%s'", m->mountpoint, e.source);
+	fs_mount_entry_release(&e);
+	return status;
 }
 
 static int check_store(struct mounting *m, const char *text)
@@ -267,6 +280,37 @@ static void on_stopping(void *arg)
 	daemon_stopping();
 }
 
+/*
+ * Who has the store open will soon be done with it: a daemon that was unmounted and still writes (umount(8) does not wait for it), or a
+ * command without a mount.
+ */
+static bool owner_is_leaving(const struct mounting *m, int64_t waited_ms)
+{
+	char mountpoint[PATH_MAX] = "";
+	struct fs_mount_entry e = { 0 };
+	int pid;
+	if (store_owner(m->store, &pid, mountpoint, sizeof(mountpoint)) != 1)
+		return true; /* gone between the two looks */
+	if (mountpoint[0] == '\0')
+		return waited_ms < WAIT_FOR_COMMAND_MS;
+	bool mounted = fs_mount_find(mountpoint, &e) == 1 && strcmp(e.type, FS_MOUNT_TYPE) == 0;
+	fs_mount_entry_release(&e);
+	return !mounted && waited_ms < WAIT_FOR_DAEMON_MS;
+}
+
+static int open_store(struct mounting *m, struct fs **out)
+{
+	enum { STEP_MS = 100, TELL_MS = 2000 };
+	for (int64_t waited = 0;; waited += STEP_MS) {
+		int rc = fs_open(m->store, &m->opt.fs, out);
+		if (rc != -EBUSY || !owner_is_leaving(m, waited))
+			return rc;
+		if (waited == TELL_MS)
+			cli_warn(m->c, "waiting: %s", ckpt_errmsg());
+		nanosleep(&(struct timespec){ .tv_nsec = STEP_MS * 1000000L }, NULL);
+	}
+}
+
 static int serve(struct mounting *m)
 {
 	struct fs *fs = NULL;
@@ -274,7 +318,7 @@ static int serve(struct mounting *m)
 	int status = CLI_DONE;
 	daemon_harden();
 	m->opt.fs.store.mountpoint = m->mountpoint;
-	if (fs_open(m->store, &m->opt.fs, &fs) < 0)
+	if (open_store(m, &fs) < 0)
 		return failed(m, "");
 	if (control_server_start(fs, m->mountpoint, &control) < 0) {
 		status = failed(m, "");

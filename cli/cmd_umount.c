@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,14 +70,14 @@ static void process_name(int process, char *buf, size_t cap)
 }
 
 /* Tells who uses the mount, as far as we may look into other processes. */
-static void show_users(struct cli *c, const char *mountpoint)
+static void look_for_users(struct cli *c, const char *mountpoint)
 {
 	DIR *proc = opendir("/proc");
 	const struct dirent *e;
 	unsigned shown = 0;
 	while (proc != NULL && shown < SHOW_USERS && (e = readdir(proc)) != NULL) {
 		char path[PATH_MAX], name[32];
-		if (!isdigit((unsigned char)e->d_name[0]) || atoi(e->d_name) == getpid())
+		if (!isdigit((unsigned char)e->d_name[0]) || atoi(e->d_name) == getpid() || atoi(e->d_name) == getppid())
 			continue;
 		int process = openat(dirfd(proc), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (process < 0)
@@ -93,6 +95,29 @@ static void show_users(struct cli *c, const char *mountpoint)
 	}
 	if (proc != NULL)
 		closedir(proc);
+}
+
+/*
+ * Looking at a process that is itself stuck in the mount (in exec, for one) can wait for as long as that process does, so a
+ * child looks, and is given up after a while.
+ */
+static void show_users(struct cli *c, const char *mountpoint)
+{
+	fflush(c->err);
+	pid_t pid = fork();
+	if (pid == 0) {
+		look_for_users(c, mountpoint);
+		fflush(c->err);
+		_exit(0);
+	}
+	for (int waited = 0; pid > 0 && waitpid(pid, NULL, WNOHANG) == 0; waited += LOOK_MS) {
+		if (waited > PATIENCE_MS) {
+			kill(pid, SIGKILL);
+			cli_warn(c, "  (a process that hangs keeps the rest from being found)");
+			return;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
+	}
 }
 
 /* --- which mount ------------------------------------------------------------------------------------ */

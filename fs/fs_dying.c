@@ -9,6 +9,11 @@
  *   PF_EXITING                   the process ends without having closed
  *   PF_EXITING and PF_SIGNALED   a signal killed it
  *   PF_KTHREAD, or thread 0      kernels from 6.2 on may send the FLUSH of an exiting process from a work queue
+ *
+ * But that file must not be read blindly.  exec closes the descriptors that are marked so while it holds the task's
+ * exec_update_lock, waiting for our reply; newer kernels (seen on 6.18) take that lock to write /proc/TID/stat, and both would
+ * wait for ever.  A task that execs has memory, and one that ends has given it up before its files: /proc/TID/statm,
+ * which takes no such lock, begins with 0 for the latter and for kernel threads, and only then stat is asked.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -49,6 +54,17 @@ static ssize_t read_proc(pid_t pid, const char *file, char *buf, size_t cap)
 	return n;
 }
 
+/* Has this thread no memory (any more)? 1 so it is, 0, -errno. */
+static int has_no_memory(pid_t pid)
+{
+	char text[64];
+	ssize_t n = read_proc(pid, "statm", text, sizeof(text));
+
+	if (n < 0)
+		return (int)n;
+	return n >= 2 && text[0] == '0' && text[1] == ' ';
+}
+
 /* The task flags in the text of a stat file; false when it is not one. */
 static bool task_flags(const char *text, unsigned long *flags)
 {
@@ -74,12 +90,16 @@ static enum fs_life life_of(pid_t pid)
 {
 	char text[1024];
 	unsigned long flags;
-	ssize_t n;
+	int rc;
 
 	if (pid <= 0)
 		return FS_UNSEEN;
-	n = read_proc(pid, "stat", text, sizeof(text));
-	if (n < 0) {
+	rc = has_no_memory(pid);
+	if (rc == 0)
+		return FS_ALIVE;
+	if (rc > 0)
+		rc = (int)read_proc(pid, "stat", text, sizeof(text));
+	if (rc < 0) {
 		/* Gone, or hidden from us (hidepid=2, no /proc): what can't be seen dying closes like everybody else. */
 		return kill(pid, 0) < 0 && errno == ESRCH ? FS_EXITING : FS_ALIVE;
 	}

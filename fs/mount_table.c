@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -189,8 +189,9 @@ int fs_mount_store(const struct fs_mount_entry *e, char **out)
 
 bool fs_mount_is_dead(const char *mountpoint)
 {
-	struct stat st;
-	return stat(mountpoint, &st) != 0 && errno == ENOTCONN;
+	/* Not stat(): the kernel may know the attributes of the root without asking anybody. */
+	struct statfs st;
+	return statfs(mountpoint, &st) != 0 && errno == ENOTCONN;
 }
 
 /* What a child wrote, its first line at most. */

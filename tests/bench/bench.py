@@ -2,7 +2,8 @@
 
 Every workload runs on both sides in turn, in several rounds, the sides changing places each round, on one disk; each
 workload has a new store and a new directory.  The ratio of a row is the median of its rounds' ratios (time on the
-mount / time on the local filesystem), with the smallest and the largest beside it.  Nothing else should run meanwhile.
+mount / time on the local filesystem), with the smallest and the largest beside it.  Nothing else should run meanwhile; the
+processor time of the daemon ("cpu") is worth a look where something does.
 
 The JSON file:
 
@@ -14,6 +15,7 @@ The JSON file:
     rows        a list of
         name, title
         mount, local    [seconds a round]
+        cpu             [processor seconds of the daemon a round]
         ratio           {"median", "min", "max"}
         goal, final     what is asked for at this stage and by the design, or null
         ok              ratio.median <= goal; null without a goal
@@ -50,7 +52,8 @@ class Bench:
         self.torch = None
         self.round = 0
         self.seeds = int.from_bytes(os.urandom(3), "little")
-        self.times = {}   # row -> {"mount": [...], "local": [...]}
+        self.times = {}   # row -> {"mount": [...], "local": [...], "cpu": [...]}
+        self.cpu = 0.0    # what the daemon used in the last step
         self.peak = 0
         self.names_cold = True
 
@@ -81,13 +84,26 @@ class Bench:
         return "0" if side is self.mount else "1"
 
     def took(self, side, row, seconds):
-        self.times.setdefault(row, {"mount": [], "local": []})[side is self.local and "local" or "mount"].append(seconds)
+        times = self.times.setdefault(row, {"mount": [], "local": [], "cpu": []})
+        if side is self.mount:
+            times["mount"].append(seconds)
+            times["cpu"].append(self.cpu)
+        else:
+            times["local"].append(seconds)
 
     def helper(self, program, *args):
+        before = self.mount.cpu()
         done = subprocess.run((os.path.join(self.helpers, program),) + args, stdout=subprocess.PIPE, text=True)
+        self.cpu = self.mount.cpu() - before
         if done.returncode != 0:
             raise Trouble("%s %s failed" % (program, " ".join(args)))
         return float(done.stdout)
+
+    def ask(self, *words):
+        before = self.mount.cpu()
+        took = self.torch.ask(*words)
+        self.cpu = self.mount.cpu() - before
+        return took
 
     def stream(self, *args):
         return self.helper("stream", *args)
@@ -114,7 +130,9 @@ def build_helpers():
     for name in ("stream", "smallfiles"):
         program, source = os.path.join(where, name), os.path.join(HERE, name + ".c")
         if not os.path.exists(program) or os.path.getmtime(program) < os.path.getmtime(source):
-            subprocess.run([os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-o", program, source], check=True)
+            command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-O2", "-o", program, source]
+            if subprocess.run(command).returncode != 0:
+                raise Trouble("%s does not compile" % source)
     return where
 
 
@@ -123,7 +141,7 @@ def result(row, times):
     ratios = [m / l for m, l in zip(times["mount"], times["local"])]
     median = statistics.median(ratios)
     return {
-        "name": name, "title": title, "mount": times["mount"], "local": times["local"],
+        "name": name, "title": title, "mount": times["mount"], "local": times["local"], "cpu": times["cpu"],
         "ratio": {"median": median, "min": min(ratios), "max": max(ratios)},
         "goal": goal, "final": final, "ok": None if goal is None else median <= goal,
     }
@@ -135,14 +153,15 @@ def seconds(values):
 
 
 def show_head(kind):
-    print("%-13s %-46s %11s %11s  %6s %-15s %5s %6s" % ("", "", "mount", kind, "ratio", "min..max", "goal", "final"))
+    print("%-13s %-46s %11s %11s %11s %7s %-13s %4s %6s" % (
+        "", "", "cpu", "mount", kind, "ratio", "min..max", "goal", "final"))
 
 
 def show(r):
     def limit(v):
         return "%.4g" % v if v is not None else ""
-    print("%-13s %-46s %11s %11s  %6.2f %-15s %5s %6s %s" % (
-        r["name"], r["title"], seconds(r["mount"]), seconds(r["local"]), r["ratio"]["median"],
+    print("%-13s %-46s %11s %11s %11s %7.2f %-13s %4s %6s %s" % (
+        r["name"], r["title"], seconds(r["cpu"]), seconds(r["mount"]), seconds(r["local"]), r["ratio"]["median"],
         "%.2f..%.2f" % (r["ratio"]["min"], r["ratio"]["max"]), limit(r["goal"]), limit(r["final"]),
         {None: "", True: "ok", False: "short"}[r["ok"]]), flush=True)
 
@@ -214,13 +233,13 @@ def main():
         raise Trouble("'%s' lies on %s, which is no disk; --dir names another place" % (where, kind))
     if not os.access(args.ckptfs, os.X_OK):
         raise Trouble("'%s' is not there; run make" % args.ckptfs)
-    def interrupt(*_):
-        raise KeyboardInterrupt
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     print("both sides on %s on %s, %d cores; %d rounds, files of %d MiB and %d small ones%s\n" % (
         kind, device, os.cpu_count(), args.rounds, args.size, args.count,
         "; -o " + args.options if args.options else ""), flush=True)
+    if os.getloadavg()[0] > 1:
+        print("the machine is busy (load %.1f): the ratios say little\n" % os.getloadavg()[0])
     rows, skipped = [], {}
     base = tempfile.mkdtemp(prefix="run.", dir=where)
     try:
@@ -229,13 +248,13 @@ def main():
         shutil.rmtree(base, ignore_errors=True)
 
     memory = {"peak": b.peak, "goal": workloads.MEMORY_GOAL, "ok": b.peak <= workloads.MEMORY_GOAL}
-    print("%-13s %-46s %8d MiB %29s %5d %6s %s" % ("memory", "the daemon's peak, over all of it", b.peak >> 20, "",
+    print("%-13s %-46s %11s %7d MiB %33s %4d %6s %s" % ("memory", "the daemon's peak, over all of it", "", b.peak >> 20, "",
                                                   workloads.MEMORY_GOAL >> 20, "", "ok" if memory["ok"] else "short"))
-    version = subprocess.run([args.ckptfs, "version"], stdout=subprocess.PIPE, text=True).stdout.split("\n")[0]
+    version = subprocess.run([args.ckptfs, "version"], stdout=subprocess.PIPE, text=True).stdout.split()
     with open(args.json, "w") as f:
         json.dump({
             "version": 1, "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "kernel": os.uname().release, "cpus": os.cpu_count(), "ckptfs": version,
+            "kernel": os.uname().release, "cpus": os.cpu_count(), "ckptfs": version[1],
             "filesystem": {"type": kind, "device": device}, "options": args.options or "", "rounds": args.rounds,
             "quick": args.quick, "size": b.size, "count": b.count, "torch": b.torch.version if b.torch else None,
             "rows": rows, "memory": memory, "skipped": skipped,
@@ -243,7 +262,7 @@ def main():
         f.write("\n")
     short = [r["name"] for r in rows if r["ok"] is False] + ([] if memory["ok"] else ["memory"])
     print("\n%s; all of it: %s" % ("short of the goal: " + " ".join(short) if short else "every goal is met",
-                                   os.path.relpath(args.json)))
+                                   args.json))
     return 1 if short and args.check else 0
 
 

@@ -96,6 +96,10 @@ class Mount:
         with open(os.path.join(self.store, "lock")) as f:
             self.pid = int(re.search(r"\d+", f.readline()).group())
 
+    def cpu(self):
+        """Processor seconds that this daemon has used, by its clock as clock_getcpuclockid(3) names it."""
+        return time.clock_gettime(~self.pid << 3 | 2)
+
     def look_at_memory(self):
         try:
             with open("/proc/%d/status" % self.pid) as f:

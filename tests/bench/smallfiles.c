@@ -2,7 +2,8 @@
  * smallfiles.c: many small calls in a loop, and how many seconds they took together.
  *
  *     smallfiles create DIR PREFIX N SEED    N files of 2 to 4 KiB of JSON: open, write, close
- *     smallfiles stat | unlink | mkdir | rmdir DIR PREFIX N
+ *     smallfiles stat DIR PREFIX N TIMES     every one, TIMES over
+ *     smallfiles unlink | mkdir | rmdir DIR PREFIX N
  *     smallfiles rename DIR PREFIX N TO      PREFIX00000 to TO00000, and so on
  *     smallfiles readdir DIR TIMES           every name, TIMES over
  *     smallfiles reopen FILE N               N times: open for appending, a line, close
@@ -55,10 +56,12 @@ static const char *name_of(char *buf, const char *prefix, long i)
 static size_t make_json(char *to, size_t cap, uint64_t *seed)
 {
 	size_t want = FILE_MIN + noise(seed) % (FILE_MAX - FILE_MIN);
-	size_t n = (size_t)snprintf(to, cap, "{\"run\": \"%016llx\", \"metrics\": [", (unsigned long long)noise(seed));
+	size_t n = (size_t)snprintf(
+			to, cap, "{\"run\": \"%016llx\", \"metrics\": [", (unsigned long long)noise(seed));
 	for (unsigned epoch = 0; n + 128 < want; epoch++) {
 		uint64_t u = noise(seed);
-		n += (size_t)snprintf(to + n, cap - n, "%s\n  {\"epoch\": %u, \"loss\": 0.%06llu, \"accuracy\": 0.%04llu}",
+		n += (size_t)snprintf(to + n, cap - n,
+				"%s\n  {\"epoch\": %u, \"loss\": 0.%06llu, \"accuracy\": 0.%04llu}",
 				epoch > 0 ? "," : "", epoch, (unsigned long long)(u % 1000000),
 				(unsigned long long)(u >> 40) % 10000);
 	}
@@ -86,28 +89,46 @@ static double create(const char *prefix, long count, uint64_t seed)
 	return took;
 }
 
-enum verb { STAT, UNLINK, MKDIR, RMDIR, RENAME, VERBS };
-static const char *const verbs[VERBS] = { "stat", "unlink", "mkdir", "rmdir", "rename" };
+enum verb { UNLINK, MKDIR, RMDIR, RENAME, VERBS };
+static const char *const verbs[VERBS] = { "unlink", "mkdir", "rmdir", "rename" };
 
 static double each(enum verb verb, const char *prefix, long count, const char *to)
 {
 	char name[NAME_SIZE], name2[NAME_SIZE];
-	struct stat st;
 	double start = now();
 	for (long i = 0; i < count; i++) {
 		int rc = -1;
 		name_of(name, prefix, i);
 		switch (verb) {
-		case STAT: rc = stat(name, &st); break;
-		case UNLINK: rc = unlink(name); break;
-		case MKDIR: rc = mkdir(name, 0777); break;
-		case RMDIR: rc = rmdir(name); break;
-		case RENAME: rc = rename(name, name_of(name2, to, i)); break;
-		case VERBS: break;
+		case UNLINK:
+			rc = unlink(name);
+			break;
+		case MKDIR:
+			rc = mkdir(name, 0777);
+			break;
+		case RMDIR:
+			rc = rmdir(name);
+			break;
+		case RENAME:
+			rc = rename(name, name_of(name2, to, i));
+			break;
+		case VERBS:
+			break;
 		}
 		if (rc != 0)
 			die(name);
 	}
+	return now() - start;
+}
+
+static double stat_all(const char *prefix, long count, long times)
+{
+	char name[NAME_SIZE];
+	struct stat st;
+	double start = now();
+	for (long i = 0; i < count * times; i++)
+		if (stat(name_of(name, prefix, i % count), &st) != 0)
+			die(name);
 	return now() - start;
 }
 
@@ -132,7 +153,8 @@ static double list(long times)
 
 static double append(const char *path, long count, int reopen)
 {
-	static const char line[] = "step 001234 loss 0.123456 accuracy 0.9876 lr 0.000100 time 12.34 memory 1234 MB\n";
+	static const char line[] =
+			"step 001234 loss 0.123456 accuracy 0.9876 lr 0.000100 time 12.34 memory 1234 MB\n";
 	int fd = -1;
 	double start = now();
 	for (long i = 0; i < count; i++) {
@@ -173,7 +195,8 @@ int main(int argc, char **argv)
 	if ((strcmp(verb, "reopen") == 0 || strcmp(verb, "append") == 0) && argc == 4) {
 		took = append(argv[2], atol(argv[3]), verb[0] == 'r');
 	} else if (strcmp(verb, "pread") == 0 && argc == 6) {
-		took = read_pages(argv[2], strtoull(argv[3], NULL, 10), atol(argv[4]), strtoull(argv[5], NULL, 10));
+		took = read_pages(argv[2], strtoull(argv[3], NULL, 10), atol(argv[4]),
+				strtoull(argv[5], NULL, 10));
 	} else if (argc > 3) {
 		if (chdir(argv[2]) != 0)
 			die(argv[2]);
@@ -184,6 +207,8 @@ int main(int argc, char **argv)
 		for (int v = 0; v < VERBS; v++)
 			if (strcmp(verb, verbs[v]) == 0 && argc == 5 + (v == RENAME))
 				took = each((enum verb)v, argv[3], atol(argv[4]), argv[5]);
+		if (strcmp(verb, "stat") == 0 && argc == 6)
+			took = stat_all(argv[3], atol(argv[4]), atol(argv[5]));
 	}
 	if (took < 0) {
 		fprintf(stderr, "smallfiles: usage is at the head of smallfiles.c\n");

@@ -11,16 +11,21 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 128 << 10, /* what cp of coreutils 9.1 reads and writes at once */
-	TENSOR = 4 << 20, FILES_MAX = 64 };
+enum {
+	BLOCK = 128 << 10, /* what cp of coreutils 9.1 reads and writes at once */
+	TENSOR = 4 << 20,
+	FILES_MAX = 64
+};
 
 static void die(const char *what)
 {
@@ -103,6 +108,7 @@ static pid_t start_writer(const char *path, size_t size, uint64_t seed, unsigned
 		die("fork");
 	if (pid > 0)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	char byte = 0;
 	close(go[1]);
 	uint8_t *data = make_data(size, seed, changed);
@@ -119,7 +125,8 @@ static double write_files(size_t size, uint64_t seed, unsigned changed, int sync
 	if (n > FILES_MAX || pipe(ready) != 0 || pipe(go) != 0)
 		die("starting");
 	for (int i = 0; i < n; i++)
-		child[i] = start_writer(paths[i], size, seed + (uint64_t)i * 1000003, changed, sync, ready[1], go);
+		child[i] = start_writer(
+				paths[i], size, seed + (uint64_t)i * 1000003, changed, sync, ready[1], go);
 	close(ready[1]);
 	for (int i = 0; i < n; i++) {
 		char byte;

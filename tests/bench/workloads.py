@@ -92,13 +92,13 @@ def torch(b):
     seed = str(b.seed())
     for side in b.turns():
         path = os.path.join(side.root, "model.pt")
-        b.took(side, "save", b.torch.ask("save", path, seed, str(b.torch_size), b.sync(side)))
+        b.took(side, "save", b.ask("save", path, seed, str(b.torch_size), b.sync(side)))
         side.settle()
     for side in b.turns():
         path = os.path.join(side.root, "model.pt")
         side.cold()
-        b.took(side, "load", b.torch.ask("load", path))
-        b.took(side, "reload", b.torch.ask("load", path))
+        b.took(side, "load", b.ask("load", path))
+        b.took(side, "reload", b.ask("load", path))
     b.sweep("model.pt")
 
 
@@ -115,12 +115,12 @@ def small(b):
     for side in b.sides:
         os.mkdir(os.path.join(side.root, "d"))
     step("create", "create", "f", count, seed)
-    for row, args in (("stat", ("f", count)), ("readdir", ("20",))):
+    for row, args in (("stat", ("f", count, "20")), ("readdir", ("20",))):
         for side in b.sides:  # fills the kernel's cache
             b.small(row, os.path.join(side.root, "d"), *args)
         step(row, row, *args, settle=False)
     step("rename", "rename", "f", count, "longer-name")
-    for row, args in (("stat", ("longer-name", count)), ("readdir", ("1",))):
+    for row, args in (("stat", ("longer-name", count, "1")), ("readdir", ("1",))):
         b.all_cold()
         step(row + "-cold", row, *args, settle=False)
     step("unlink", "unlink", "longer-name", count)
