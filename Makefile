@@ -24,11 +24,11 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 CODEC_SRC = codec/ckpt_error.c codec/codec_chunk.c codec/codec_container.c codec/codec_cut.c \
 	codec/codec_hash.c codec/codec_version.c codec/container_legacy.c codec/container_npy.c \
 	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c
-STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
-	store/chunk_pin.c store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c \
-	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c \
-	store/manifest.c store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c \
-	store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
+STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c store/chunk_pin.c \
+	store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c store/file_clone.c \
+	store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c store/manifest.c \
+	store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c store/store.c \
+	store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
 	store/tree_rename.c store/usage.c store/verify.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
@@ -55,7 +55,7 @@ UNIT_SRC = tests/unit/test_chunks.c tests/unit/test_codec_chunk.c tests/unit/tes
 SUITES = tests/10-basic.sh tests/20-posix.sh tests/30-torn.sh tests/40-kill9.sh tests/50-concurrent.sh \
 	tests/60-cli.sh tests/70-mount.sh tests/80-full.sh
 
-MAN = man/ckptfs.1 man/mount.fuse.ckptfs.8
+MAN = man/ckptfs-format.5 man/ckptfs.1 man/mount.fuse.ckptfs.8
 
 # ---- how it is built -------------------------------------------------------------------------------------------
 
