@@ -24,11 +24,11 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 CODEC_SRC = codec/ckpt_error.c codec/codec_chunk.c codec/codec_container.c codec/codec_cut.c \
 	codec/codec_hash.c codec/codec_version.c codec/container_legacy.c codec/container_npy.c \
 	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c
-STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c store/chunk_pin.c \
-	store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c store/file_clone.c \
-	store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c store/manifest.c \
-	store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c store/store.c \
-	store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
+STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
+	store/chunk_pin.c store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c \
+	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c \
+	store/manifest.c store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/stats.c \
+	store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
 	store/tree_rename.c store/usage.c store/verify.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
@@ -47,9 +47,9 @@ UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_wo
 	tests/unit/fault_vfs.c tests/unit/power_cut.c
 UNIT_SRC = tests/unit/test_chunks.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
 	tests/unit/test_codec_cut.c tests/unit/test_codec_hash.c tests/unit/test_control.c \
-	tests/unit/test_faults.c tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_gc.c \
-	tests/unit/test_history.c tests/unit/test_meta.c tests/unit/test_powercut.c tests/unit/test_store.c \
-	tests/unit/test_target.c tests/unit/test_tree.c
+	tests/unit/test_faults.c tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_session.c \
+	tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c tests/unit/test_powercut.c \
+	tests/unit/test_store.c tests/unit/test_target.c tests/unit/test_tree.c
 
 # Suites on a real mount, in the order in which they run.
 SUITES = tests/10-basic.sh tests/20-posix.sh tests/30-torn.sh tests/40-kill9.sh tests/50-concurrent.sh \
@@ -110,7 +110,7 @@ $(UNIT_BIN): $B/%: %.c $(UNIT_OBJ) $B/libckptfs.a | tools
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d -Itests/unit $(LDFLAGS) -o $@ $< $(UNIT_OBJ) $B/libckptfs.a $(ALL_LIBS) $(CMOCKA_FLAGS)
 
 # This one makes the Nth allocation of the house fail.
-$B/tests/unit/test_faults: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+$B/tests/unit/test_faults: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=ckpt_log
 
 # One clear line in place of a page of compiler errors when the libraries are not there.
 tools:

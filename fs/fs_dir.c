@@ -4,6 +4,9 @@
  * "." and ".." come first, with the cookies 1 and 2; the store's cookies follow, moved up by two.  The directory of a view is
  * listed once, when it is opened, and shown from that list, its cookies being positions.  Names beginning with '@' are in no
  * directory of the store, so listing the root does not show the views.
+ *
+ * A listing ends at the entries that were there when it began (or was rewound): a loop that makes a name for each name it reads
+ * comes to an end.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +25,7 @@ struct shown {
 struct fs_dir {
 	uint64_t ino;
 	bool was_read;
+	uint64_t mark;        /* of the store's directory: cookies from here on are younger than the listing */
 	struct shown *shown;  /* of a view */
 	size_t n, cap;
 };
@@ -78,6 +82,7 @@ int fs_opendir(struct fs *fs, uint64_t ino, struct fs_dir **out)
 struct listing {
 	struct fs *fs;
 	unsigned long long seen;
+	uint64_t mark;
 	fs_emit emit;
 	void *arg;
 	int rc;
@@ -89,6 +94,8 @@ static int emit_entry(void *arg, const struct store_dirent *e, const struct stor
 	struct fs_entry entry;
 	int stop;
 
+	if (e->cookie >= l->mark)
+		return 1;
 	if (!attr)
 		return l->emit(l->arg, e->name, e->len, e->ino, e->mode & S_IFMT, e->cookie + COOKIES, NULL);
 	l->rc = fs_inode_ref(l->fs, e->ino);
@@ -157,6 +164,9 @@ int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_
 	int rc;
 
 	d->was_read = true;
+	if ((!cookie || !d->mark) && !(d->ino & FS_VIRTUAL))
+		d->mark = store_readdir_mark(fs->store);
+	l.mark = d->mark;
 	if (cookie < COOKIE_PARENT) {
 		rc = parent_of(fs, d->ino, &parent);
 		if (rc < 0)
