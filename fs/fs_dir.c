@@ -25,7 +25,7 @@ struct shown {
 struct fs_dir {
 	uint64_t ino;
 	bool was_read;
-	uint64_t mark;        /* of the store's directory: cookies from here on are younger than the listing */
+	uint64_t mark;        /* of the store's directory: entries behind it are younger than the listing */
 	struct shown *shown;  /* of a view */
 	size_t n, cap;
 };
@@ -94,7 +94,7 @@ static int emit_entry(void *arg, const struct store_dirent *e, const struct stor
 	struct fs_entry entry;
 	int stop;
 
-	if (e->cookie >= l->mark)
+	if (e->cookie > l->mark)
 		return 1;
 	if (!attr)
 		return l->emit(l->arg, e->name, e->len, e->ino, e->mode & S_IFMT, e->cookie + COOKIES, NULL);

@@ -11,8 +11,10 @@
  *
  *   O_RDONLY, O_RDWR   through the page cache, which is kept from the last open when the content is the same
  *   O_WRONLY           past the page cache (direct_io): it cannot be mapped, and whole megabytes arrive in one
- *                      request at twice the speed.  Kernels from 6.6 drop cached pages of the range that is written; on
- *                      older ones another reader would see old bytes, so there it goes through the cache too.
+ *                      request at twice the speed.  Kernels from 6.6 drop cached pages of the range that is written;
+ *                      on older ones another reader would see old bytes, so there it goes through the cache too.  So
+ *                      does a file with setuid or setgid bits, which a user's write must clear: the kernel does that
+ *                      in its cached path only.
  *   size not known     past the page cache, for it would be cut off at st_size
  *
  * Lookup counts.  A reply with an entry that the kernel did not take (-ENOENT: the request was given up) is undone,
@@ -403,12 +405,15 @@ static int open_flags(fuse_req_t req, const struct fuse_file_info *fi)
 	return adapter(req)->sync ? fi->flags | O_SYNC : fi->flags;
 }
 
-static void set_caching(fuse_req_t req, struct fs_handle *h, struct fuse_file_info *fi)
+/* st: of the file, NULL when it could not be had. */
+static void set_caching(fuse_req_t req, struct fs_handle *h, const struct stat *st, struct fuse_file_info *fi)
 {
 	int access = fi->flags & O_ACCMODE;
+	/* A write by a user clears these bits: the kernel sees to it in its cached path only. */
+	bool privileged = st == NULL || (st->st_mode & S_ISUID) || (st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
 	fi->fh = (uint64_t)(uintptr_t)h;
 	fi->keep_cache = fs_handle_keep_cache(h);
-	fi->direct_io = fs_handle_unsized(h) || (access == O_WRONLY && adapter(req)->direct_writes);
+	fi->direct_io = fs_handle_unsized(h) || (access == O_WRONLY && !privileged && adapter(req)->direct_writes);
 	fi->noflush = access == O_RDONLY; /* its close has nothing to publish */
 }
 
@@ -427,7 +432,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		reply_rc(req, rc);
 		return;
 	}
-	set_caching(req, h, fi);
+	set_caching(req, h, &e.st, fi);
 	struct fuse_entry_param p = fuse_adapter_entry(&e);
 	if (p.attr_timeout < create_timeout)
 		p.attr_timeout = create_timeout;
@@ -447,7 +452,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_rc(req, rc);
 		return;
 	}
-	set_caching(req, h, fi);
+	/* The mode matters to write-only handles alone. */
+	struct fs_entry e;
+	bool known = (fi->flags & O_ACCMODE) == O_WRONLY && fs_getattr(fs, ino, &e) == 0;
+	set_caching(req, h, known ? &e.st : NULL, fi);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		fs_release(fs, h);
 }

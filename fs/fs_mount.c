@@ -465,6 +465,7 @@ int fs_mount_serve(struct fs *fs, const char *mountpoint, const struct fs_mount_
 		return ckpt_fail(errno, "mounting at '%s': pipe: %s", mountpoint, strerror(errno));
 	struct warden w = { .s = &s, .fd = ends[0] };
 	pthread_mutex_init(&s.lock, NULL);
+	pthread_mutex_init(&s.adapter.dirs_lock, NULL);
 	pthread_condattr_t monotonic;
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -488,12 +489,14 @@ int fs_mount_serve(struct fs *fs, const char *mountpoint, const struct fs_mount_
 	fuse_session_unmount(s.se);
 destroy:
 	fuse_session_destroy(s.se);
+	fuse_dirs_close_all(&s.adapter);
 	fuse_notifier_free(s.notifier);
 give_back:
 	atomic_store(&keep_words, false);
 	give_signals_back(&old);
 	atomic_store(&event_fd, -1);
 	pthread_cond_destroy(&s.wake);
+	pthread_mutex_destroy(&s.adapter.dirs_lock);
 	pthread_mutex_destroy(&s.lock);
 	close(ends[0]);
 	close(ends[1]);

@@ -1,36 +1,82 @@
 /*
  * fuse_dir.c: the requests that list directories.
  *
- * A listing is cut into answers of the size the kernel asks for; the offset of an entry is the store's cookie for what comes behind it,
- * which stays good while the directory changes.  In READDIRPLUS each entry but "." and ".." is looked up as well, and
- * counts as such only if it went into the answer.
+ * A listing is cut into answers of the size the kernel asks for; the offset of an entry is the store's cookie for what
+ * comes behind it, which stays good while the directory changes.  In READDIRPLUS each entry but "." and ".." is
+ * looked up as well, and counts as such only if it went into the answer.
  */
 #include "fuse_internal.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static struct fs_dir *dir_handle(const struct fuse_file_info *fi)
+struct open_dir {
+	struct fs_dir *dir;
+	struct open_dir *prev, *next; /* in the adapter's list */
+};
+
+static struct open_dir *dir_handle(const struct fuse_file_info *fi)
 {
-	return (struct fs_dir *)(uintptr_t)fi->fh;
+	return (struct open_dir *)(uintptr_t)fi->fh;
+}
+
+static int open_dir(struct fuse_adapter *a, uint64_t ino, struct open_dir **out)
+{
+	struct open_dir *o = calloc(1, sizeof(*o));
+	if (o == NULL)
+		return -ENOMEM;
+	int rc = fs_opendir(a->fs, ino, &o->dir);
+	if (rc < 0) {
+		free(o);
+		return rc;
+	}
+	pthread_mutex_lock(&a->dirs_lock);
+	o->next = a->dirs;
+	if (o->next != NULL)
+		o->next->prev = o;
+	a->dirs = o;
+	pthread_mutex_unlock(&a->dirs_lock);
+	*out = o;
+	return 0;
+}
+
+static void close_dir(struct fuse_adapter *a, struct open_dir *o)
+{
+	pthread_mutex_lock(&a->dirs_lock);
+	if (o->prev != NULL)
+		o->prev->next = o->next;
+	else
+		a->dirs = o->next;
+	if (o->next != NULL)
+		o->next->prev = o->prev;
+	pthread_mutex_unlock(&a->dirs_lock);
+	fs_closedir(a->fs, o->dir);
+	free(o);
+}
+
+void fuse_dirs_close_all(struct fuse_adapter *a)
+{
+	while (a->dirs != NULL)
+		close_dir(a, a->dirs);
 }
 
 void fuse_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct fs *fs = tree(req);
-	struct fs_dir *d = NULL;
-	int rc = fs_opendir(fs, ino, &d);
+	struct fuse_adapter *a = adapter(req);
+	struct open_dir *o = NULL;
+	int rc = open_dir(a, ino, &o);
 	if (rc < 0) {
 		reply_rc(req, rc);
 		return;
 	}
-	fi->fh = (uint64_t)(uintptr_t)d;
-	/* The kernel may keep a listing: it drops it when it changes the directory itself, or is told that a name changed. */
+	fi->fh = (uint64_t)(uintptr_t)o;
+	/* The kernel may keep a listing: it drops it when names change through it, or it is told that one changed. */
 	fi->cache_readdir = fi->keep_cache = !(ino & FS_VIRTUAL);
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		fs_closedir(fs, d);
+		close_dir(a, o);
 }
 
 struct listing {
@@ -67,7 +113,7 @@ static int add_entry(void *arg, const char *name, size_t len, uint64_t ino, mode
 static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
 	struct listing l = { .req = req, .plus = plus, .buf = fuse_scratch(size), .size = size };
-	int rc = l.buf == NULL ? -ENOMEM : fs_readdir(tree(req), dir_handle(fi), (uint64_t)off, plus, add_entry, &l);
+	int rc = l.buf == NULL ? -ENOMEM : fs_readdir(tree(req), dir_handle(fi)->dir, (uint64_t)off, plus, add_entry, &l);
 	/* Entries already in the answer count as looked up, so they must be delivered; the error shows at the next call. */
 	if (rc < 0 && l.used == 0)
 		reply_rc(req, rc);
@@ -90,7 +136,7 @@ void fuse_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 void fuse_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	fs_closedir(tree(req), dir_handle(fi));
+	close_dir(adapter(req), dir_handle(fi));
 	reply_rc(req, 0);
 }
 

@@ -8,13 +8,16 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "fs.h"
 
-/* The userdata of the session: what requests need. Nothing in it changes while requests are served. */
+struct open_dir;
+
+/* The userdata of the session: what requests need. Nothing in it but `dirs` changes while requests are served. */
 struct fuse_adapter {
 	struct fs *fs;
 	bool sync;          /* -o sync: every file is opened as if with O_SYNC */
@@ -23,6 +26,9 @@ struct fuse_adapter {
 	bool direct_writes; /* write-only handles bypass the page cache; set at INIT from the kernel's version */
 	void (*on_init)(void *arg); /* the kernel has said INIT; called before it is answered, must not block */
 	void *on_init_arg;
+
+	pthread_mutex_t dirs_lock; /* guards dirs; a leaf */
+	struct open_dir *dirs;     /* all that are open */
 };
 
 extern const struct fuse_lowlevel_ops fuse_adapter_ops;
@@ -55,6 +61,8 @@ void fuse_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
 void fuse_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void fuse_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fuse_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* Closes the directories whose RELEASEDIR never came: the kernel drops those that it has queued at the unmount. */
+void fuse_dirs_close_all(struct fuse_adapter *a);
 
 /*
  * The queue of notifications and the thread that sends them.  post: an fs_notify, with the notifier as arg; never blocks,
