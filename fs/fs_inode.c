@@ -62,8 +62,7 @@ void fs_atime_apply(struct fs *fs, uint64_t ino, int64_t when)
 	if (fs->noatime || fs->readonly || store_getattr(fs->store, ino, &a) < 0 || !fs_atime_due(&a, when))
 		return;
 	a.atime = timespec_of(when);
-	/* ctime is set to what it was: reading is no change. */
-	if (store_setattr(fs->store, ino, &a, STORE_SET_ATIME | STORE_SET_CTIME, NULL) < 0)
+	if (store_setattr(fs->store, ino, &a, STORE_SET_ATIME | STORE_KEEP_CTIME, NULL) < 0)
 		ckpt_log(LOG_WARNING, "access time of inode %llu not kept: %s", (unsigned long long)ino, ckpt_errmsg());
 }
 

@@ -44,7 +44,8 @@ int store_lookup(struct store *s, uint64_t parent, const char *name, size_t len,
 int store_getattr(struct store *s, uint64_t ino, struct store_attr *out);
 
 enum { STORE_SET_MODE = 1, STORE_SET_UID = 2, STORE_SET_GID = 4, STORE_SET_ATIME = 8, STORE_SET_MTIME = 16,
-	STORE_SET_ATIME_NOW = 32, STORE_SET_MTIME_NOW = 64, STORE_SET_CTIME = 128, STORE_SET_BTIME = 256 };
+	STORE_SET_ATIME_NOW = 32, STORE_SET_MTIME_NOW = 64, STORE_SET_CTIME = 128, STORE_SET_BTIME = 256,
+	STORE_KEEP_CTIME = 512 }; /* what is set is no change of the inode: an access time */
 
 /*
  * Sets what `mask` names from *in (mode: permission bits only) and ctime = now, unless STORE_SET_CTIME gives one.

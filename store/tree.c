@@ -304,7 +304,8 @@ static void apply(struct store_attr *a, const struct store_attr *in, unsigned ma
 		a->mtime = now;
 	if (mask & STORE_SET_BTIME)
 		a->btime = in->btime;
-	a->ctime = mask & STORE_SET_CTIME ? in->ctime : now;
+	if (!(mask & STORE_KEEP_CTIME))
+		a->ctime = mask & STORE_SET_CTIME ? in->ctime : now;
 }
 
 int store_setattr(struct store *s, uint64_t ino, const struct store_attr *in, unsigned mask, struct store_attr *out)

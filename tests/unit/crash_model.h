@@ -60,7 +60,7 @@ struct world {
 	bool slow_session;
 	const char *doing;       /* the last operation */
 	uint64_t next_ino;       /* of the model */
-	bool unsure;             /* an operation failed and could not be cleaned up behind */
+	bool unsure;             /* the last step failed and it isn't known whether it counts: nobody promises it */
 };
 
 void world_init(struct world *w, const char *dir, struct disk *d, uint64_t seed);

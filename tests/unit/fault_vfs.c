@@ -1,12 +1,7 @@
 /*
- * fault_vfs.c: the disk in memory, its VFS, and what a power cut leaves of it.
- *
- * A file's content and its name are things apart, as on a real disk: a node holds bytes, an entry gives it a name.
- * The log holds every event in order, with the bytes that were written.  A replay keeps for each node the image that
- * syncs have made safe and the list of events that none has covered yet, and for names the same; a cut takes the
- * images and does to them what the mode says of the lists.
+ * fault_vfs.c: the disk in memory, its faults, and its VFS.
  */
-#include "fault_vfs.h"
+#include "fault_disk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,49 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NODES_MAX = 256, ENTRIES_MAX = 16, SECTOR = 4096 };
-
-const char *const cut_name[CUT_MODES] = {
-	[CUT_ALL] = "all", [CUT_NONE] = "none", [CUT_PREFIX] = "prefix", [CUT_FILES] = "files", [CUT_SECTORS] = "sectors",
-	[CUT_TORN] = "torn", [CUT_GARBAGE] = "garbage",
-};
-
-struct bytes {
-	uint8_t *p;
-	size_t size, cap;
-};
-
-struct node {
-	struct bytes b;
-	bool sync_name;              /* its first sync syncs the directory too */
-};
-
-struct entry {
-	char *path;
-	int node;
-};
-
-enum event_kind { EV_WRITE, EV_TRUNCATE, EV_SYNC, EV_SYNC_FAILED, EV_CREATE, EV_DELETE, EV_SYNC_DIR };
-
-struct event {
-	enum event_kind kind;
-	int node;
-	size_t off, len;             /* len of a truncation: the new size */
-	uint8_t *data;               /* of a write */
-	char *path;                  /* of EV_CREATE and EV_DELETE */
-};
-
-struct disk {
-	pthread_mutex_t lock;        /* guards all below */
-	struct node nodes[NODES_MAX];
-	int nnodes;
-	struct entry entries[ENTRIES_MAX];
-	int nentries;
-	struct event *log;
-	size_t nlog, cap_log;
-	uint64_t limit;              /* 0: none */
-	uint64_t (*beside)(void);
-};
+enum { SECTOR = 4096 };
 
 static _Atomic(struct disk *) in_use;
 
@@ -75,7 +28,7 @@ static void *need(void *p)
 	return p;
 }
 
-static void *get(size_t n)
+void *disk_alloc(size_t n)
 {
 	fault_hold();
 	void *p = need(calloc(1, n ? n : 1));
@@ -83,7 +36,7 @@ static void *get(size_t n)
 	return p;
 }
 
-static void *more(void *p, size_t n)
+void *disk_realloc(void *p, size_t n)
 {
 	fault_hold();
 	p = need(realloc(p, n ? n : 1));
@@ -91,9 +44,9 @@ static void *more(void *p, size_t n)
 	return p;
 }
 
-static void *dup_of(const void *p, size_t n)
+void *disk_dup(const void *p, size_t n)
 {
-	void *q = get(n);
+	void *q = disk_alloc(n);
 
 	if (n)
 		memcpy(q, p, n);
@@ -101,12 +54,12 @@ static void *dup_of(const void *p, size_t n)
 }
 
 /* New bytes are zero. */
-static void set_size(struct bytes *b, size_t size)
+void bytes_resize(struct bytes *b, size_t size)
 {
 	if (size > b->cap) {
 		size_t cap = size + size / 2 + 4096;
 
-		b->p = more(b->p, cap);
+		b->p = disk_realloc(b->p, cap);
 		b->cap = cap;
 	}
 	if (size > b->size)
@@ -114,12 +67,12 @@ static void set_size(struct bytes *b, size_t size)
 	b->size = size;
 }
 
-static void put_bytes(struct bytes *b, size_t off, const void *p, size_t n)
+void bytes_put(struct bytes *b, size_t off, const void *p, size_t n)
 {
 	if (n == 0)
 		return;
 	if (off + n > b->size)
-		set_size(b, off + n);
+		bytes_resize(b, off + n);
 	memcpy(b->p + off, p, n);
 }
 
@@ -127,7 +80,7 @@ static void put_bytes(struct bytes *b, size_t off, const void *p, size_t n)
 
 struct disk *disk_new(void)
 {
-	struct disk *d = get(sizeof *d);
+	struct disk *d = disk_alloc(sizeof *d);
 
 	pthread_mutex_init(&d->lock, NULL);
 	return d;
@@ -150,21 +103,21 @@ void disk_free(struct disk *d)
 	free(d);
 }
 
-static int add_node(struct disk *d)
+int disk_add_node(struct disk *d)
 {
 	if (d->nnodes == NODES_MAX)
 		need(NULL);
 	return d->nnodes++;
 }
 
-static void add_entry(struct disk *d, const char *path, int node)
+void disk_add_entry(struct disk *d, const char *path, int node)
 {
 	if (d->nentries == ENTRIES_MAX)
 		need(NULL);
-	d->entries[d->nentries++] = (struct entry){ dup_of(path, strlen(path) + 1), node };
+	d->entries[d->nentries++] = (struct entry){ disk_dup(path, strlen(path) + 1), node };
 }
 
-static int find_entry(const struct disk *d, const char *path)
+int disk_find(const struct disk *d, const char *path)
 {
 	for (int i = 0; i < d->nentries; i++)
 		if (strcmp(d->entries[i].path, path) == 0)
@@ -172,7 +125,7 @@ static int find_entry(const struct disk *d, const char *path)
 	return -1;
 }
 
-static void drop_entry(struct disk *d, int i)
+void disk_drop_entry(struct disk *d, int i)
 {
 	free(d->entries[i].path);
 	d->entries[i] = d->entries[--d->nentries];
@@ -184,10 +137,10 @@ struct disk *disk_copy(const struct disk *d)
 
 	for (int i = 0; i < d->nentries; i++) {
 		const struct bytes *b = &d->nodes[d->entries[i].node].b;
-		int node = add_node(c);
+		int node = disk_add_node(c);
 
-		put_bytes(&c->nodes[node].b, 0, b->p ? (const void *)b->p : "", b->size);
-		add_entry(c, d->entries[i].path, node);
+		bytes_put(&c->nodes[node].b, 0, b->p ? (const void *)b->p : "", b->size);
+		disk_add_entry(c, d->entries[i].path, node);
 	}
 	return c;
 }
@@ -207,7 +160,7 @@ static void note(struct disk *d, struct event e)
 {
 	if (d->nlog == d->cap_log) {
 		d->cap_log = d->cap_log ? 2 * d->cap_log : 256;
-		d->log = more(d->log, d->cap_log * sizeof *d->log);
+		d->log = disk_realloc(d->log, d->cap_log * sizeof *d->log);
 	}
 	d->log[d->nlog++] = e;
 }
@@ -260,7 +213,7 @@ int disk_mirror(const struct disk *d, const char *dir)
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-		int e = find_entry(d, path);
+		int e = disk_find(d, path);
 
 		if (e < 0) {
 			unlink(path);
@@ -374,10 +327,10 @@ static int f_close(sqlite3_file *p)
 
 	if (f->delete_path) {
 		pthread_mutex_lock(&f->disk->lock);
-		int e = find_entry(f->disk, f->delete_path);
+		int e = disk_find(f->disk, f->delete_path);
 
 		if (e >= 0)
-			drop_entry(f->disk, e);
+			disk_drop_entry(f->disk, e);
 		pthread_mutex_unlock(&f->disk->lock);
 		free(f->delete_path);
 	}
@@ -425,9 +378,9 @@ static int f_write(sqlite3_file *p, const void *buf, int n, sqlite3_int64 off)
 	}
 	if (code != SQLITE_OK)
 		len /= 3; /* some of it got there */
-	put_bytes(&d->nodes[f->node].b, (size_t)off, buf, len);
+	bytes_put(&d->nodes[f->node].b, (size_t)off, buf, len);
 	if (len)
-		note(d, (struct event){ EV_WRITE, f->node, (size_t)off, len, dup_of(buf, len), NULL });
+		note(d, (struct event){ EV_WRITE, f->node, (size_t)off, len, disk_dup(buf, len), NULL });
 	pthread_mutex_unlock(&d->lock);
 	return code == SQLITE_OK ? code : fail_with(code);
 }
@@ -441,7 +394,7 @@ static int f_truncate(sqlite3_file *p, sqlite3_int64 size)
 	if (code != SQLITE_OK)
 		return fail_with(code);
 	pthread_mutex_lock(&d->lock);
-	set_size(&d->nodes[f->node].b, (size_t)size);
+	bytes_resize(&d->nodes[f->node].b, (size_t)size);
 	note(d, (struct event){ .kind = EV_TRUNCATE, .node = f->node, .len = (size_t)size });
 	pthread_mutex_unlock(&d->lock);
 	return SQLITE_OK;
@@ -529,7 +482,7 @@ static int v_open(sqlite3_vfs *v, const char *path, sqlite3_file *p, int flags, 
 		return fail_with(code);
 	f->disk = d;
 	pthread_mutex_lock(&d->lock);
-	int e = path ? find_entry(d, path) : -1;
+	int e = path ? disk_find(d, path) : -1;
 
 	if (e >= 0) {
 		f->node = d->entries[e].node;
@@ -538,15 +491,15 @@ static int v_open(sqlite3_vfs *v, const char *path, sqlite3_file *p, int flags, 
 		errno = ENOENT;
 		return fail_with(SQLITE_CANTOPEN);
 	} else {
-		f->node = add_node(d);
+		f->node = disk_add_node(d);
 		if (path) {
-			add_entry(d, path, f->node);
-			note(d, (struct event){ .kind = EV_CREATE, .node = f->node, .path = dup_of(path, strlen(path) + 1) });
+			disk_add_entry(d, path, f->node);
+			note(d, (struct event){ .kind = EV_CREATE, .node = f->node, .path = disk_dup(path, strlen(path) + 1) });
 		}
 		d->nodes[f->node].sync_name = flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL);
 	}
 	if (path && (flags & SQLITE_OPEN_DELETEONCLOSE))
-		f->delete_path = dup_of(path, strlen(path) + 1);
+		f->delete_path = disk_dup(path, strlen(path) + 1);
 	pthread_mutex_unlock(&d->lock);
 	f->base.pMethods = &f_methods;
 	if (out)
@@ -563,11 +516,11 @@ static int v_delete(sqlite3_vfs *v, const char *path, int sync)
 	if (code != SQLITE_OK)
 		return fail_with(code);
 	pthread_mutex_lock(&d->lock);
-	int e = find_entry(d, path);
+	int e = disk_find(d, path);
 
 	if (e >= 0) {
-		note(d, (struct event){ .kind = EV_DELETE, .node = d->entries[e].node, .path = dup_of(path, strlen(path) + 1) });
-		drop_entry(d, e);
+		note(d, (struct event){ .kind = EV_DELETE, .node = d->entries[e].node, .path = disk_dup(path, strlen(path) + 1) });
+		disk_drop_entry(d, e);
 		if (sync)
 			note(d, (struct event){ .kind = EV_SYNC_DIR });
 	}
@@ -581,7 +534,7 @@ static int v_access(sqlite3_vfs *v, const char *path, int flags, int *out)
 
 	(void)v;
 	pthread_mutex_lock(&d->lock);
-	int e = find_entry(d, path);
+	int e = disk_find(d, path);
 
 	/* As the unix VFS: an empty file is none, to whom asks whether it exists. */
 	*out = e >= 0 && (flags != SQLITE_ACCESS_EXISTS || d->nodes[d->entries[e].node].b.size > 0);
@@ -633,266 +586,4 @@ int fault_vfs_register(void)
 
 	real = sqlite3_vfs_find(NULL);
 	return real ? sqlite3_vfs_register(&vfs, 0) : SQLITE_ERROR;
-}
-
-/* --- power cuts ----------------------------------------------------------------------------------- */
-
-struct list {
-	size_t *v, n, cap;           /* places in the log */
-};
-
-struct replay {
-	const struct disk *disk;
-	size_t at;
-	struct bytes image[NODES_MAX];
-	struct list loose[NODES_MAX];
-	size_t lost[NODES_MAX];      /* of `loose`, the first so many were given to a sync that failed */
-	struct disk *names;          /* entries that are safe; its nodes are not used */
-	struct list loose_names;
-};
-
-static void push(struct list *l, size_t v)
-{
-	if (l->n == l->cap) {
-		l->cap = l->cap ? 2 * l->cap : 64;
-		l->v = more(l->v, l->cap * sizeof *l->v);
-	}
-	l->v[l->n++] = v;
-}
-
-struct replay *replay_new(const struct disk *d)
-{
-	struct replay *r = get(sizeof *r);
-
-	r->disk = d;
-	r->names = disk_new();
-	return r;
-}
-
-struct replay *replay_on(const struct disk *first, const struct disk *d)
-{
-	struct replay *r = replay_new(d);
-
-	/* As disk_copy() gives out its nodes. */
-	for (int i = 0; i < first->nentries; i++) {
-		const struct bytes *b = &first->nodes[first->entries[i].node].b;
-
-		put_bytes(&r->image[i], 0, b->p ? (const void *)b->p : "", b->size);
-		add_entry(r->names, first->entries[i].path, i);
-	}
-	return r;
-}
-
-void replay_free(struct replay *r)
-{
-	for (int i = 0; i < NODES_MAX; i++) {
-		free(r->image[i].p);
-		free(r->loose[i].v);
-	}
-	free(r->loose_names.v);
-	disk_free(r->names);
-	free(r);
-}
-
-static uint64_t mix(uint64_t x)
-{
-	x += 0x9e3779b97f4a7c15u;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
-}
-
-static void do_event(struct bytes *b, const struct event *e)
-{
-	if (e->kind == EV_WRITE)
-		put_bytes(b, e->off, e->data, e->len);
-	else
-		set_size(b, e->len);
-}
-
-static void do_name(struct disk *names, const struct event *e)
-{
-	int i = find_entry(names, e->path);
-
-	if (i >= 0)
-		drop_entry(names, i);
-	if (e->kind == EV_CREATE)
-		add_entry(names, e->path, e->node);
-}
-
-/* How many of n events of a thing (a sector, a size, a name) count: all, none and anything between, equally often. */
-static size_t some(uint64_t seed, uint64_t thing, size_t n)
-{
-	uint64_t x = mix(seed ^ mix(thing));
-
-	switch (x % 3) {
-	case 0:
-		return 0;
-	case 1:
-		return n;
-	default:
-		return (size_t)((x >> 8) % (n + 1));
-	}
-}
-
-/* Does to *b what of the n events in l gets there, each sector on its own. */
-static void do_sectors(struct bytes *b, const struct disk *d, const struct list *l, size_t n, size_t sector, bool noise,
-		uint64_t seed)
-{
-	size_t size = b->size, max = size, old = size, sized = some(seed, 1, n), sectors;
-	size_t *count;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct event *e = &d->log[l->v[i]];
-		size_t end = e->kind == EV_WRITE ? e->off + e->len : e->len;
-
-		if (i < sized)
-			size = e->kind == EV_TRUNCATE || end > size ? end : size;
-		if (end > max)
-			max = end;
-	}
-	set_size(b, max);
-	if (noise)
-		for (size_t i = old; i < max; i++)
-			b->p[i] = (uint8_t)mix(seed + i);
-	sectors = max / sector + 1;
-	count = get(sectors * sizeof *count);
-	for (size_t i = 0; i < sectors; i++)
-		count[i] = some(seed, 2 + i, n);
-	for (size_t i = 0; i < n; i++) {
-		const struct event *e = &d->log[l->v[i]];
-		size_t from = e->kind == EV_WRITE ? e->off : e->len, end = e->kind == EV_WRITE ? e->off + e->len : max, to;
-
-		for (size_t at = from; at < end; at = to) {
-			to = (at / sector + 1) * sector;
-			if (to > end)
-				to = end;
-			if (i >= count[at / sector])
-				continue;
-			if (e->kind == EV_WRITE)
-				memcpy(b->p + at, e->data + (at - e->off), to - at);
-			else
-				memset(b->p + at, 0, to - at);
-		}
-	}
-	free(count);
-	set_size(b, size);
-}
-
-static void synced(struct replay *r, int node)
-{
-	struct list *l = &r->loose[node];
-
-	/* What a failed sync has let go of reaches the disk by chance only. */
-	if (r->lost[node])
-		do_sectors(&r->image[node], r->disk, l, r->lost[node], 4096, false, r->at);
-	for (size_t i = r->lost[node]; i < l->n; i++)
-		do_event(&r->image[node], &r->disk->log[l->v[i]]);
-	l->n = r->lost[node] = 0;
-}
-
-static void advance(struct replay *r, size_t events)
-{
-	for (; r->at < events; r->at++) {
-		const struct event *e = &r->disk->log[r->at];
-
-		switch (e->kind) {
-		case EV_WRITE:
-		case EV_TRUNCATE:
-			push(&r->loose[e->node], r->at);
-			break;
-		case EV_SYNC:
-			synced(r, e->node);
-			break;
-		case EV_SYNC_FAILED:
-			r->lost[e->node] = r->loose[e->node].n;
-			break;
-		case EV_CREATE:
-		case EV_DELETE:
-			push(&r->loose_names, r->at);
-			break;
-		case EV_SYNC_DIR:
-			for (size_t i = 0; i < r->loose_names.n; i++)
-				do_name(r->names, &r->disk->log[r->loose_names.v[i]]);
-			r->loose_names.n = 0;
-			break;
-		}
-	}
-}
-
-/* The content of a node after the cut, into *b. */
-static void cut_node(const struct replay *r, int node, enum cut_mode mode, size_t until, uint64_t seed, struct bytes *b)
-{
-	const struct list *l = &r->loose[node];
-	size_t n = l->n;
-
-	put_bytes(b, 0, r->image[node].p ? (const void *)r->image[node].p : "", r->image[node].size);
-	seed = mix(seed ^ (uint64_t)node);
-	if (mode == CUT_NONE || (mode == CUT_FILES && (seed & 1)))
-		n = 0;
-	if (mode >= CUT_SECTORS) {
-		/* Files as a whole differ too, or all of a long log would never be there together. */
-		if (seed % 5 == 0)
-			n = 0;
-		else if (seed % 5 > 1) {
-			do_sectors(b, r->disk, l, n, mode == CUT_SECTORS ? 4096 : 512, mode == CUT_GARBAGE, mix(seed));
-			return;
-		}
-	}
-	for (size_t i = 0; i < n; i++) {
-		const struct event *e = &r->disk->log[l->v[i]];
-
-		if (mode == CUT_PREFIX && l->v[i] > until)
-			break;
-		if (mode == CUT_PREFIX && l->v[i] == until && e->kind == EV_WRITE) {
-			size_t part = (size_t)(mix(seed) % (e->len + 1));
-
-			put_bytes(b, e->off, e->data, part);
-			break;
-		}
-		do_event(b, e);
-	}
-}
-
-struct disk *replay_cut(struct replay *r, size_t events, enum cut_mode mode, uint64_t seed)
-{
-	struct disk *d = disk_new();
-	size_t oldest = events, until;
-	int nodes[NODES_MAX];
-
-	advance(r, events);
-	for (int i = 0; i < NODES_MAX; i++)
-		if (r->loose[i].n && r->loose[i].v[0] < oldest)
-			oldest = r->loose[i].v[0];
-	until = oldest + (size_t)(mix(seed) % (events - oldest + 1));
-
-	/* Names first: what has none is not there. */
-	for (int i = 0; i < r->names->nentries; i++)
-		add_entry(d, r->names->entries[i].path, r->names->entries[i].node);
-	for (size_t i = 0; i < r->loose_names.n; i++) {
-		const struct event *e = &r->disk->log[r->loose_names.v[i]];
-		uint64_t name = 0;
-		bool done = mode == CUT_ALL || (mode == CUT_PREFIX && r->loose_names.v[i] <= until);
-
-		for (const char *c = e->path; *c; c++)
-			name = mix(name ^ (uint8_t)*c);
-		if (mode == CUT_FILES)
-			done = mix(seed ^ name) & 1;
-		else if (mode >= CUT_SECTORS)
-			done = i < some(seed, name, r->loose_names.n);
-		if (done)
-			do_name(d, e);
-	}
-	for (int i = 0; i < NODES_MAX; i++)
-		nodes[i] = -1;
-	for (int i = 0; i < d->nentries; i++) {
-		int node = d->entries[i].node;
-
-		if (nodes[node] < 0) {
-			nodes[node] = add_node(d);
-			cut_node(r, node, mode, until, seed, &d->nodes[nodes[node]].b);
-		}
-		d->entries[i].node = nodes[node];
-	}
-	return d;
 }
