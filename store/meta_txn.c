@@ -27,6 +27,7 @@
 
 #include "store_internal.h"
 #include "tree_internal.h"
+#include "vfs_internal.h"
 
 enum {
 	ID_BLOCK = 4096,
@@ -97,8 +98,13 @@ static int commit(struct store *s)
 		}
 	} else {
 		m->txn = false;
-		if (rows_changed(m) > 0)
+		/* SQLite counts it as committed; it is once it left this process. */
+		if (m->wal && store_vfs_flush(m->wal) != SQLITE_OK) {
+			rc = ckpt_fail(EIO, "meta.db-wal: a commit could not be written");
+			meta_lost(s, "a commit of meta.db");
+		} else if (rows_changed(m) > 0) {
 			atomic_fetch_add(&m->commits, 1);
+		}
 	}
 	m->changes = sqlite3_total_changes64(m->db);
 	atomic_store(&m->dirty, false);
@@ -185,7 +191,7 @@ static int sync_to(struct store *s, uint64_t want)
 		pthread_mutex_unlock(&m->sync_lock);
 
 		uint64_t covered = atomic_load(&m->commits);
-		int code = m->wal->pMethods->xSync(m->wal, SQLITE_SYNC_NORMAL);
+		int code = store_vfs_sync(m->wal);
 		if (code != SQLITE_OK) {
 			rc = ckpt_fail(EIO, "meta.db-wal: sync failed");
 			meta_lost(s, "a sync of meta.db-wal");

@@ -19,6 +19,12 @@
  * SQLite shows none, so the file has a second one; closing a descriptor drops all of a process's POSIX locks
  * on the file, hence it is opened and closed while SQLite's is open without locks or closed.
  *
+ * Gathering.  SQLite writes each frame of a WAL as two writes, a header of 24 bytes and a page, so that a commit of ten pages
+ * is twenty system calls.  Writes to the WAL that follow one another are gathered and leave as one; whatever else is done with
+ * the file (reading, sync, truncation) comes after them.  A commit is not a promise before store_vfs_flush(): meta_txn.c calls
+ * it before it counts the commit.  All of this happens under the meta lock; only store_vfs_sync(), which
+ * leaves the gathered bytes alone, does not.
+ *
  * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal.
  * That is true, since our flock keeps other writers away, and store_db_flags() has made sure there is nothing
  * to recover.
@@ -47,6 +53,7 @@ enum {
 	RESERVE = 8 << 20,
 	SPACE_MARGIN = 4 << 20,
 	WRITE_BEHIND = 8 << 20,
+	GATHER = 128 << 10,
 	SPACE_AGE_NS = 5 * 1000 * 1000,    /* how long an answer of statvfs is believed */
 };
 
@@ -76,6 +83,9 @@ struct file {
 	int behind_fd;               /* for sync_file_range; -1 none */
 	sqlite3_int64 lo, hi;        /* written since writeback was last started */
 	sqlite3_int64 amount;
+	uint8_t *gathered;           /* of a WAL: bytes not yet handed on, that belong at `at`; NULL for other files */
+	sqlite3_int64 at;
+	int ngathered;
 };
 
 /* The VFS below finds its struct aligned as malloc() would have it. */
@@ -200,11 +210,50 @@ static struct file *file_of(sqlite3_file *p)
 	return (struct file *)p;
 }
 
+static int write_through(struct file *f, const void *buf, int n, sqlite3_int64 off)
+{
+	int rc = f->under->pMethods->xWrite(f->under, buf, n, off);
+
+	if (rc != SQLITE_OK && is_full(rc) && give_up_reserve(f->vfs))
+		rc = f->under->pMethods->xWrite(f->under, buf, n, off);
+	return rc;
+}
+
+/* What could not be written is kept: the next call tries again. */
+static int flush(struct file *f)
+{
+	int rc;
+
+	if (!f->ngathered)
+		return SQLITE_OK;
+	rc = write_through(f, f->gathered, f->ngathered, f->at);
+	if (rc == SQLITE_OK)
+		f->ngathered = 0;
+	return rc;
+}
+
+int store_vfs_flush(sqlite3_file *p)
+{
+	return flush(file_of(p));
+}
+
+int store_vfs_sync(sqlite3_file *p)
+{
+	struct file *f = file_of(p);
+
+	return f->under->pMethods->xSync(f->under, SQLITE_SYNC_NORMAL);
+}
+
 static int file_close(sqlite3_file *p)
 {
 	struct file *f = file_of(p);
-	int rc = f->under->pMethods ? f->under->pMethods->xClose(f->under) : SQLITE_OK;
+	int rc = SQLITE_OK;
 
+	/* Bytes still gathered belong to no commit that counted. */
+	if (f->under->pMethods)
+		rc = f->under->pMethods->xClose(f->under);
+	free(f->gathered);
+	f->gathered = NULL;
 	if (f->behind_fd >= 0)
 		close(f->behind_fd);
 	f->behind_fd = -1;
@@ -214,8 +263,9 @@ static int file_close(sqlite3_file *p)
 static int file_read(sqlite3_file *p, void *buf, int n, sqlite3_int64 off)
 {
 	struct file *f = file_of(p);
+	int rc = flush(f);
 
-	return f->under->pMethods->xRead(f->under, buf, n, off);
+	return rc != SQLITE_OK ? rc : f->under->pMethods->xRead(f->under, buf, n, off);
 }
 
 static void write_behind(struct file *f, int n, sqlite3_int64 off)
@@ -241,10 +291,23 @@ static void write_behind(struct file *f, int n, sqlite3_int64 off)
 static int file_write(sqlite3_file *p, const void *buf, int n, sqlite3_int64 off)
 {
 	struct file *f = file_of(p);
-	int rc = f->under->pMethods->xWrite(f->under, buf, n, off);
+	int rc;
 
-	if (rc != SQLITE_OK && is_full(rc) && give_up_reserve(f->vfs))
-		rc = f->under->pMethods->xWrite(f->under, buf, n, off);
+	if (f->gathered) {
+		if (f->ngathered && (off != f->at + f->ngathered || n > GATHER - f->ngathered)) {
+			rc = flush(f);
+			if (rc != SQLITE_OK)
+				return rc;
+		}
+		if (n <= GATHER) {
+			if (!f->ngathered)
+				f->at = off;
+			memcpy(f->gathered + f->ngathered, buf, (size_t)n);
+			f->ngathered += n;
+			return SQLITE_OK;
+		}
+	}
+	rc = write_through(f, buf, n, off);
 	if (rc == SQLITE_OK && f->behind_fd >= 0)
 		write_behind(f, n, off);
 	return rc;
@@ -253,22 +316,25 @@ static int file_write(sqlite3_file *p, const void *buf, int n, sqlite3_int64 off
 static int file_truncate(sqlite3_file *p, sqlite3_int64 size)
 {
 	struct file *f = file_of(p);
+	int rc = flush(f);
 
-	return f->under->pMethods->xTruncate(f->under, size);
+	return rc != SQLITE_OK ? rc : f->under->pMethods->xTruncate(f->under, size);
 }
 
 static int file_sync(sqlite3_file *p, int flags)
 {
 	struct file *f = file_of(p);
+	int rc = flush(f);
 
-	return f->under->pMethods->xSync(f->under, flags);
+	return rc != SQLITE_OK ? rc : f->under->pMethods->xSync(f->under, flags);
 }
 
 static int file_size(sqlite3_file *p, sqlite3_int64 *size)
 {
 	struct file *f = file_of(p);
+	int rc = flush(f);
 
-	return f->under->pMethods->xFileSize(f->under, size);
+	return rc != SQLITE_OK ? rc : f->under->pMethods->xFileSize(f->under, size);
 }
 
 static int file_lock(sqlite3_file *p, int level)
@@ -368,6 +434,14 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 		return rc;
 	if (out_flags)
 		*out_flags = granted;
+	if ((flags & SQLITE_OPEN_WAL) && (flags & SQLITE_OPEN_READWRITE)) {
+		f->gathered = malloc(GATHER);
+		if (!f->gathered) {
+			f->under->pMethods->xClose(f->under);
+			f->base.pMethods = NULL;
+			return SQLITE_NOMEM;
+		}
+	}
 	if (!path || !(flags & SQLITE_OPEN_MAIN_DB))
 		return SQLITE_OK;
 	f->immutable = (flags & SQLITE_OPEN_READONLY) && has_leftover(path, "-wal") == 0 &&

@@ -26,4 +26,12 @@ void store_vfs_close(struct store *s);
 /* Sets the reserve aside again when there is room for it. Called from store_tick. */
 void store_vfs_tick(struct store *s);
 
+/*
+ * The WAL of meta.db, as SQLite shows it.  flush: hands on what is gathered; meta lock held; an SQLite result code.  sync: makes
+ * what was handed on durable; any thread.
+ */
+struct sqlite3_file;
+int store_vfs_flush(struct sqlite3_file *wal);
+int store_vfs_sync(struct sqlite3_file *wal);
+
 #endif
