@@ -7,9 +7,9 @@
  *   INIT came: the parent returns 0, systemd hears READY
  *   unmounted or told to stop: close the store
  *
- * Called as mount.ckptfs or mount.fuse.ckptfs it is a helper of mount(8): "SOURCE MOUNTPOINT [-sfnvrw] [-N ns] [-t type]
- * [-o words]", with mount(8)'s exit statuses, and as root dev and suid hold unless the words say otherwise, as for any filesystem
- * in fstab (FUSE's own default is nodev,nosuid).
+ * Called as mount.ckptfs or mount.fuse.ckptfs it is a helper of mount(8): "SOURCE MOUNTPOINT [-sfnvrw] [-N ns]
+ * [-t type] [-o words]", with mount(8)'s exit statuses, and as root dev and suid hold unless the words say
+ * otherwise, as for any filesystem in fstab (FUSE's own default is nodev,nosuid).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -186,10 +186,13 @@ static int check_store(struct mounting *m, const char *text)
 	struct cli *c = m->c;
 	if (fs_mount_realpath(text, &m->store) < 0)
 		return cli_warn(c, "store: %s", ckpt_errmsg());
-	/* Once mounted, such a daemon would wait for itself, and nobody could end it but an abort of the connection. */
+	/*
+	 * Once mounted, such a daemon would wait for itself, and nobody could end it but an abort of the
+	 * connection.
+	 */
 	if (is_within(m->store, m->mountpoint))
-		return cli_warn(c, "the store '%s' lies inside the mount point '%s', and would be hidden by its own mount",
-				m->store, m->mountpoint);
+		return cli_warn(c, "the store '%s' lies inside the mount point '%s', and would be hidden by its own "
+				"mount", m->store, m->mountpoint);
 	if (is_within(m->mountpoint, m->store))
 		return cli_warn(c, "the mount point '%s' lies inside the store '%s'", m->mountpoint, m->store);
 	return -1;
@@ -281,8 +284,8 @@ static void on_stopping(void *arg)
 }
 
 /*
- * Who has the store open will soon be done with it: a daemon that was unmounted and still writes (umount(8) does not wait for it), or a
- * command without a mount.
+ * Who has the store open will soon be done with it: a daemon that was unmounted and still writes (umount(8)
+ * does not wait for it), or a command without a mount.
  */
 static bool owner_is_leaving(const struct mounting *m, int64_t waited_ms)
 {

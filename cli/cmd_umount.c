@@ -1,11 +1,10 @@
 /*
  * cmd_umount.c: `ckptfs umount`: takes a mount away and waits until its store is closed.
  *
- * umount(8) returns when the name is gone; the daemon then still publishes, commits and syncs what it holds.  The
- * store's lock is given back after that, so whoever waits for the lock knows that everything is on the disk and that the
- * store may be copied, moved or mounted again.
+ * umount(8) returns when the name is gone; the daemon then still publishes, commits and syncs what it holds.
+ * The store's lock is given back after that, so whoever waits for the lock knows that everything is on the
+ * disk and that the store may be copied, moved or mounted again.
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +31,10 @@ static bool is_within(const char *path, const char *mountpoint)
 	return strncmp(path, mountpoint, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* Where the link `name` in a directory of /proc points, if that is inside the mount. Reading it touches no mount. */
+/*
+ * Where the link `name` in a directory of /proc points, if that is inside the mount. Reading it touches no
+ * mount.
+ */
 static bool link_within(int dir, const char *name, const char *mountpoint, char *path, size_t cap)
 {
 	ssize_t n = readlinkat(dir, name, path, cap - 1);
@@ -77,7 +79,8 @@ static void look_for_users(struct cli *c, const char *mountpoint)
 	unsigned shown = 0;
 	while (proc != NULL && shown < SHOW_USERS && (e = readdir(proc)) != NULL) {
 		char path[PATH_MAX], name[32];
-		if (!isdigit((unsigned char)e->d_name[0]) || atoi(e->d_name) == getpid() || atoi(e->d_name) == getppid())
+		int pid = atoi(e->d_name);
+		if (pid <= 0 || pid == getpid() || pid == getppid()) /* not a process, or this command */
 			continue;
 		int process = openat(dirfd(proc), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (process < 0)
@@ -98,8 +101,8 @@ static void look_for_users(struct cli *c, const char *mountpoint)
 }
 
 /*
- * Looking at a process that is itself stuck in the mount (in exec, for one) can wait for as long as that process does, so a
- * child looks, and is given up after a while.
+ * Looking at a process that is itself stuck in the mount (in exec, for one) can wait for as long as that
+ * process does, so a child looks, and is given up after a while.
  */
 static void show_users(struct cli *c, const char *mountpoint)
 {
@@ -141,8 +144,8 @@ static int find_mount(struct unmounting *u, const char *text, struct fs_mount_en
 	if (fs_mount_realpath(text, &u->mountpoint) < 0)
 		return cli_warn(c, "%s", ckpt_errmsg());
 	int rc = fs_mount_find(u->mountpoint, e);
-	if (rc == 0 && !fs_mount_is_dead(u->mountpoint) && store_owner(u->mountpoint, &pid, elsewhere, sizeof(elsewhere)) == 1 &&
-			elsewhere[0] == '/') {
+	if (rc == 0 && !fs_mount_is_dead(u->mountpoint) &&
+			store_owner(u->mountpoint, &pid, elsewhere, sizeof(elsewhere)) == 1 && elsewhere[0] == '/') {
 		free(u->mountpoint);
 		u->mountpoint = strdup(elsewhere);
 		if (u->mountpoint == NULL)
@@ -208,8 +211,8 @@ static int wait_for_daemon(struct unmounting *u)
 		if (rc == 0 || pid != u->pid)
 			return CLI_DONE;
 		if (cli_cancelled(c))
-			return cli_warn(c, "interrupted: '%s' is unmounted, but process %d is still writing", u->mountpoint,
-					u->pid);
+			return cli_warn(c, "interrupted: '%s' is unmounted, but process %d is still writing",
+					u->mountpoint, u->pid);
 		if (!told && now_ms() - began > PATIENCE_MS) {
 			cli_warn(c, "waiting for process %d to write everything to '%s'", u->pid, u->store);
 			told = true;

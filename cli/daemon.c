@@ -137,7 +137,10 @@ void daemon_stopping(void)
 
 void daemon_harden(void)
 {
-	/* Both need CAP_SYS_RESOURCE, which root of a container often lacks, and both are inherited by threads. */
+	/*
+	 * Both need CAP_SYS_RESOURCE, which root of a container often lacks, and both are inherited by
+	 * threads.
+	 */
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		ssize_t n = write(fd, "-500", 4);
@@ -146,8 +149,9 @@ void daemon_harden(void)
 	}
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	/*
-	 * Chunks come and go by the hundred a second.  By default each goes back to the kernel when it is freed and is
-	 * faulted in again for the next: a tenth of the processor time of saving and reading.  Fewer arenas hold less meanwhile.
+	 * Chunks come and go by the hundred a second.  By default each goes back to the kernel when it is freed
+	 * and is faulted in again for the next: a tenth of the processor time of saving and reading.  Fewer
+	 * arenas hold less meanwhile.
 	 */
 	mallopt(M_MMAP_THRESHOLD, 8 << 20);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);

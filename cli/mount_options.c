@@ -291,8 +291,8 @@ struct word {
 };
 
 /*
- * Words that FUSE has no flag for (atime behaviour is ours, not the kernel's) are KEEP, or libfuse would refuse them;
- * so is ro: the mount is read-only when the store is (fs_mount.c).
+ * Words that FUSE has no flag for (atime behaviour is ours, not the kernel's) are KEEP, or libfuse would
+ * refuse them; so is ro: the mount is read-only when the store is (fs_mount.c).
  */
 static const struct word table[] = {
 	{ "ro", KEEP, NULL, set_ro },
@@ -485,7 +485,8 @@ char *mount_options_text(const struct mount_options *m)
 	if (m->fsname != NULL)
 		fprintf(f, ",fsname=%s", m->fsname);
 	fprintf(f, ",history=%" PRId64 "s,torn=%s,compress=%s,cache=%zuM,dirty=%zuM", s->history_seconds,
-			m->fs.torn_keep ? "keep" : "abort", efforts[s->effort], s->cache_bytes / MIB, s->dirty_bytes / MIB);
+			m->fs.torn_keep ? "keep" : "abort", efforts[s->effort], s->cache_bytes / MIB,
+			s->dirty_bytes / MIB);
 	if (s->workers > 0)
 		fprintf(f, ",workers=%u", s->workers);
 	else

@@ -1,9 +1,9 @@
 /*
  * mount_options.h: the words after -o.
  *
- * Three kinds: those of mount(8) and the kernel, which are passed on; those that mount(8), fstab(5) and systemd keep
- * for themselves, which are ignored; and ours.  Anything else is refused, with the nearest word that there is: a
- * misspelt `history=` must not pass for a choice.  mount.fuse.ckptfs(8) tells what each means.
+ * Three kinds: those of mount(8) and the kernel, which are passed on; those that mount(8), fstab(5) and
+ * systemd keep for themselves, which are ignored; and ours.  Anything else is refused, with the nearest word
+ * that there is: a misspelt `history=` must not pass for a choice. mount.fuse.ckptfs(8) tells what each means.
  */
 #ifndef MOUNT_OPTIONS_H
 #define MOUNT_OPTIONS_H
@@ -30,8 +30,8 @@ void mount_options_init(struct mount_options *m);
 void mount_options_release(struct mount_options *m);
 
 /*
- * Takes one -o argument: words separated by commas ("\," is a comma in a word); later ones win.  -EINVAL: the message
- * says which word is wrong and why; -ENOMEM.
+ * Takes one -o argument: words separated by commas ("\," is a comma in a word); later ones win. -EINVAL: the
+ * message says which word is wrong and why; -ENOMEM.
  */
 int mount_options_parse(struct mount_options *m, const char *text);
 

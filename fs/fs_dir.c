@@ -81,7 +81,7 @@ int fs_opendir(struct fs *fs, uint64_t ino, struct fs_dir **out)
 
 struct listing {
 	struct fs *fs;
-	unsigned long long seen;
+	unsigned long long seen, published;
 	uint64_t mark;
 	fs_emit emit;
 	void *arg;
@@ -105,7 +105,7 @@ static int emit_entry(void *arg, const struct store_dirent *e, const struct stor
 		fs_inode_unref(l->fs, e->ino, 1);
 		return 0; /* removed since the batch was read */
 	}
-	fs_entry_fill(l->fs, attr, &entry);
+	fs_entry_fill(l->fs, attr, l->published, &entry);
 	stop = l->emit(l->arg, e->name, e->len, e->ino, e->mode & S_IFMT, e->cookie + COOKIES, &entry);
 	if (stop)
 		fs_inode_unref(l->fs, e->ino, 1);
@@ -159,10 +159,12 @@ static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attr
 
 int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg)
 {
-	struct listing l = { .fs = fs, .seen = atomic_load(&fs->gone), .emit = emit, .arg = arg };
+	struct listing l = { .fs = fs, .emit = emit, .arg = arg };
 	uint64_t parent = 0;
 	int rc;
 
+	l.seen = atomic_load(&fs->gone);
+	l.published = atomic_load(&fs->published);
 	d->was_read = true;
 	if ((!cookie || !d->mark) && !(d->ino & FS_VIRTUAL))
 		d->mark = store_readdir_mark(fs->store);

@@ -5,9 +5,9 @@
  * callback answers its request exactly once and holds no lock while it does.
  *
  * Caching.  The daemon is the only writer of its store and tells the kernel of what does not come through it
- * (fuse_notify.c), so what is settled is given for a year: a stat, a lookup and a miss are answered by the kernel.
- * What a write session is open on (fs_entry.settled is false) is asked for every time.  Names and inodes of views
- * (FS_VIRTUAL) get a second, since their sources change without a word about the view.  Data:
+ * (fuse_notify.c), so what is settled is given for a year: a stat, a lookup and a miss are answered by the
+ * kernel.  What a write session is open on (fs_entry.settled is false) is asked for every time.  Names and
+ * inodes of views (FS_VIRTUAL) get a second, since their sources change without a word about the view.  Data:
  *
  *   O_RDONLY, O_RDWR   through the page cache, which is kept from the last open when the content is the same
  *   O_WRONLY           past the page cache (direct_io): it cannot be mapped, and whole megabytes arrive in one
@@ -17,11 +17,12 @@
  *                      in its cached path only.
  *   size not known     past the page cache, for it would be cut off at st_size
  *
- * Lookup counts.  A reply with an entry that the kernel did not take (-ENOENT: the request was given up) is undone,
- * since no FORGET will follow.
+ * Lookup counts.  A reply with an entry that the kernel did not take (-ENOENT: the request was given up) is
+ * undone, since no FORGET will follow.
  *
- * Left out on purpose: access (default_permissions: the kernel checks), getlk, setlk, flock (the kernel does them, right for
- * one host), ioctl (ENOTTY), poll, bmap, write_buf (bytes must be hashed in memory, so splicing them costs a copy more).
+ * Left out on purpose: access (default_permissions: the kernel checks), getlk, setlk, flock (the kernel does
+ * them, right for one host), ioctl (ENOTTY), poll, bmap, write_buf (bytes must be hashed in memory, so
+ * splicing them costs a copy more).
  */
 #include "fuse_internal.h"
 
@@ -41,8 +42,8 @@
 static const double forever = 86400.0 * 365;
 static const double view_timeout = 1.0;
 /*
- * The kernel checks permissions once more before open(2) returns, and would ask for what CREATE has just said.  A write
- * makes it ask again for what the write changes, so nobody sees an old size for this.
+ * The kernel checks permissions once more before open(2) returns, and would ask for what CREATE has just said.
+ * A write makes it ask again for what the write changes, so nobody sees an old size for this.
  */
 static const double create_timeout = 1.0;
 
@@ -153,13 +154,17 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fuse_adapter *a = userdata;
 
-	/* Ours: asked for where the kernel has it. "." and ".." can be looked up by number (NFS export, open_by_handle_at). */
+	/*
+	 * Ours: asked for where the kernel has it. "." and ".." can be looked up by number (NFS export,
+	 * open_by_handle_at).
+	 */
 	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO |
 			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 	/*
-	 * Not ours.  AUTO_INVAL_DATA drops all pages of a file whenever its mtime is seen to have moved, which our own
-	 * writes do.  Without HANDLE_KILLPRIV the kernel clears setuid and setgid bits itself, without DONT_MASK it applies the
-	 * umask, without the lock capabilities it keeps the locks.  CACHE_SYMLINKS would freeze links of views.
+	 * Not ours.  AUTO_INVAL_DATA drops all pages of a file whenever its mtime is seen to have moved, which
+	 * our own writes do.  Without HANDLE_KILLPRIV the kernel clears setuid and setgid bits itself, without
+	 * DONT_MASK it applies the umask, without the lock capabilities it keeps the locks.  CACHE_SYMLINKS
+	 * would freeze links of views.
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE |
 			FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL | FUSE_CAP_POSIX_LOCKS |
@@ -367,14 +372,20 @@ static ssize_t store_xattr(struct fs *fs, void *buf, size_t size)
 	return (ssize_t)len;
 }
 
+static ssize_t get_xattr(struct fs *fs, uint64_t ino, const char *name, void *buf, size_t size)
+{
+	if (ino == FS_ROOT && strcmp(name, FS_MOUNT_STORE_XATTR) == 0)
+		return store_xattr(fs, buf, size);
+	return fs_getxattr(fs, ino, name, buf, size);
+}
+
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	void *buf = size > 0 ? fuse_scratch(size) : NULL;
 	if (size > 0 && buf == NULL)
 		reply_rc(req, -ENOMEM);
 	else
-		reply_xattr(req, ino == FS_ROOT && strcmp(name, FS_MOUNT_STORE_XATTR) == 0 ? store_xattr(tree(req), buf, size)
-				: fs_getxattr(tree(req), ino, name, buf, size), buf, size);
+		reply_xattr(req, get_xattr(tree(req), ino, name, buf, size), buf, size);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
@@ -405,12 +416,24 @@ static int open_flags(fuse_req_t req, const struct fuse_file_info *fi)
 	return adapter(req)->sync ? fi->flags | O_SYNC : fi->flags;
 }
 
+/*
+ * The bits that a change by a user takes from a file: setgid without execution is no privilege but a lock's
+ * mark.
+ */
+static mode_t privileged_bits(const struct stat *st)
+{
+	mode_t bits = st->st_mode & S_ISUID;
+	if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+		bits |= S_ISGID;
+	return S_ISREG(st->st_mode) ? bits : 0;
+}
+
 /* st: of the file, NULL when it could not be had. */
 static void set_caching(fuse_req_t req, struct fs_handle *h, const struct stat *st, struct fuse_file_info *fi)
 {
 	int access = fi->flags & O_ACCMODE;
 	/* A write by a user clears these bits: the kernel sees to it in its cached path only. */
-	bool privileged = st == NULL || (st->st_mode & S_ISUID) || (st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+	bool privileged = st == NULL || privileged_bits(st) != 0;
 	fi->fh = (uint64_t)(uintptr_t)h;
 	fi->keep_cache = fs_handle_keep_cache(h);
 	fi->direct_io = fs_handle_unsized(h) || (access == O_WRONLY && !privileged && adapter(req)->direct_writes);
@@ -447,15 +470,27 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fs *fs = tree(req);
 	struct fs_caller c = caller(req);
 	struct fs_handle *h = NULL;
+	struct fs_entry e;
+	bool changes = (fi->flags & O_ACCMODE) == O_WRONLY || (fi->flags & O_TRUNC);
 	int rc = fs_open_file(fs, &c, ino, open_flags(req, fi), &h);
+	if (rc == 0 && changes)
+		rc = fs_getattr(fs, ino, &e);
+	/*
+	 * Of a truncation that is part of open the kernel leaves this to us; it asks for the attributes
+	 * afterwards.
+	 */
+	mode_t bits = rc == 0 && (fi->flags & O_TRUNC) && c.uid != 0 ? privileged_bits(&e.st) : 0;
+	if (bits != 0) {
+		e.st.st_mode &= ~bits;
+		rc = fs_setattr(fs, &c, ino, &e.st, FS_SET_MODE, NULL, &e);
+	}
 	if (rc < 0) {
+		if (h != NULL)
+			fs_release(fs, h);
 		reply_rc(req, rc);
 		return;
 	}
-	/* The mode matters to write-only handles alone. */
-	struct fs_entry e;
-	bool known = (fi->flags & O_ACCMODE) == O_WRONLY && fs_getattr(fs, ino, &e) == 0;
-	set_caching(req, h, known ? &e.st : NULL, fi);
+	set_caching(req, h, changes ? &e.st : NULL, fi);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		fs_release(fs, h);
 }
@@ -471,7 +506,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		fuse_reply_buf(req, buf, (size_t)n);
 }
 
-static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		struct fuse_file_info *fi)
 {
 	(void)ino;
 	struct fs_caller c = caller(req);
@@ -531,8 +567,9 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, 
 	/* The answer has 32 bits, and a caller goes on after a short copy. */
 	if (len > INT_MAX / 4096 * 4096)
 		len = INT_MAX / 4096 * 4096;
-	int64_t n = flags != 0 ? -EINVAL : fs_copy_range(tree(req), &c, handle(fi_in), (uint64_t)off_in, handle(fi_out),
-			(uint64_t)off_out, len);
+	int64_t n = -EINVAL;
+	if (flags == 0)
+		n = fs_copy_range(tree(req), &c, handle(fi_in), (uint64_t)off_in, handle(fi_out), (uint64_t)off_out, len);
 	if (n < 0)
 		reply_rc(req, n);
 	else

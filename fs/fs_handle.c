@@ -196,7 +196,7 @@ int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 	if (rc < 0)
 		goto put_body;
 	handle_attach(fs, h, b);
-	fs_entry_fill(fs, &a, entry);
+	fs_entry_fill(fs, &a, atomic_load(&fs->published), entry); /* with a body: what holds now */
 	fs_notify_outside(fs, c, parent, name);
 	fs_notify_outside(fs, c, parent, NULL);
 	*out = h;

@@ -83,9 +83,9 @@ static void stat_fill(const struct store_attr *a, struct stat *st)
 	st->st_ctim = a->ctime;
 }
 
-void fs_entry_fill(struct fs *fs, const struct store_attr *a, struct fs_entry *out)
+void fs_entry_fill(struct fs *fs, const struct store_attr *a, unsigned long long seen, struct fs_entry *out)
 {
-	struct store_attr now = *a;
+	struct store_attr now = *a, again;
 	struct fs_body *b = S_ISREG(a->mode) ? fs_body_hold(fs, a->ino) : NULL;
 
 	out->settled = true;
@@ -100,12 +100,15 @@ void fs_entry_fill(struct fs *fs, const struct store_attr *a, struct fs_entry *o
 		if (read_at != 0 && fs_atime_due(&now, read_at))
 			now.atime = timespec_of(read_at);
 		fs_body_put(fs, b);
+	} else if (S_ISREG(a->mode) && atomic_load(&fs->published) != seen && store_getattr(fs->store, a->ino, &again) == 0) {
+		now = again;
 	}
 	stat_fill(&now, &out->st);
 }
 
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *out)
 {
+	unsigned long long published = atomic_load(&fs->published);
 	struct store_attr a;
 	int rc;
 
@@ -124,7 +127,7 @@ int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry 
 			break;
 		fs_inode_unref(fs, a.ino, 1);
 	}
-	fs_entry_fill(fs, &a, out);
+	fs_entry_fill(fs, &a, published, out);
 	return 0;
 }
 
@@ -138,6 +141,7 @@ void fs_forget(struct fs *fs, uint64_t ino, uint64_t n)
 
 int fs_getattr(struct fs *fs, uint64_t ino, struct fs_entry *out)
 {
+	unsigned long long published = atomic_load(&fs->published);
 	struct store_attr a;
 	int rc;
 
@@ -146,7 +150,7 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct fs_entry *out)
 	rc = store_getattr(fs->store, ino, &a);
 	if (rc < 0)
 		return rc;
-	fs_entry_fill(fs, &a, out);
+	fs_entry_fill(fs, &a, published, out);
 	return 0;
 }
 

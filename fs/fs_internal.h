@@ -131,6 +131,7 @@ struct fs {
 
 	struct fs_shard shards[FS_SHARDS];
 	atomic_ullong gone;       /* grows whenever an inode lost its last name */
+	atomic_ullong published;  /* grows whenever a session was published, before its body may go */
 	pthread_rwlock_t names;
 
 	pthread_rwlock_t notify_lock; /* guards the two below; shared while notify runs */
@@ -169,8 +170,11 @@ struct fs_shard *fs_shard_of(struct fs *fs, uint64_t ino);
 
 /* --- attributes (fs_inode.c) ------------------------------------------------------------------------- */
 
-/* *out from the store's attributes and what an open session says beyond them. */
-void fs_entry_fill(struct fs *fs, const struct store_attr *a, struct fs_entry *out);
+/*
+ * *out from the store's attributes and what an open session says beyond them.  seen: fs->published as it was before the attributes
+ * were read; those of a file whose session may have ended since then are read again, for the kernel keeps what it is told.
+ */
+void fs_entry_fill(struct fs *fs, const struct store_attr *a, unsigned long long seen, struct fs_entry *out);
 /* relatime: is this atime to be replaced by `now` (ns since the epoch)? */
 bool fs_atime_due(const struct store_attr *a, int64_t now);
 /* Writes atime if it is due. */

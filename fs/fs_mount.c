@@ -4,24 +4,26 @@
  * Threads, beside libfuse's workers that serve requests and the notifier (fuse_notify.c):
  *
  *   the caller     runs libfuse's loop, which only waits
- *   the warden     takes what happens, one byte an event, from a pipe: INIT came, a signal came, the loop ended.  Signals
- *                  are written into the pipe by their handler, which may run in any thread
+ *   the warden     takes what happens, one byte an event, from a pipe: INIT came, a signal came, the loop ended.
+ *                  Signals are written into the pipe by their handler, which may run in any thread
  *   the keeper     calls fs_tick() once a second
  *
  *      mount ---INIT---> SERVING ---signal---> DRAINING ---signal or 30 s---> LEAVING ---> end
  *                           |                      |                                        ^
  *                           +--- unmounted --------+--- the last user left -----------------+
  *
- * DRAINING: what is acknowledged is made durable, and the name is taken out of the tree (lazy unmount); files that are open go on
- * being served.  When the last of them is closed the kernel ends the connection, and every worker with it.
+ * DRAINING: what is acknowledged is made durable, and the name is taken out of the tree (lazy unmount); files
+ * that are open go on being served.  When the last of them is closed the kernel ends the connection, and every
+ * worker with it.
  *
  * LEAVING: fuse_session_exit() alone wakes nobody.  The loop waits in sem_wait(), which a signal without
- * SA_RESTART interrupts; it then cancels the workers that wait for the kernel and joins those in a request.  A signal that
- * comes just before the wait would be lost, so it is sent again until the loop has ended.
+ * SA_RESTART interrupts; it then cancels the workers that wait for the kernel and joins those in a request.  A
+ * signal that comes just before the wait would be lost, so it is sent again until the loop has ended.
  *
- * At the end the connection is cut before fuse_session_unmount() sees it, because that unmounts *by path*, and after a
- * lazy unmount somebody else's mount may be there.  Cutting means closing the device: a pipe without readers is put on
- * its descriptor, which polls POLLERR, which is how libfuse recognises a connection that is gone.
+ * At the end the connection is cut before fuse_session_unmount() sees it, because that unmounts *by path*, and
+ * after a lazy unmount somebody else's mount may be there.  Cutting means closing the device: a pipe without
+ * readers is put on its descriptor, which polls POLLERR, which is how libfuse recognises a connection that is
+ * gone.
  */
 #include "fuse_internal.h"
 
@@ -288,7 +290,8 @@ static int patience(const struct server *s)
 static void on_time(struct server *s)
 {
 	if (s->phase == DRAINING && now_ms() >= s->deadline) {
-		ckpt_log(LOG_WARNING, "stopping: '%s' is still in use after %d s", s->mountpoint, FS_MOUNT_DRAIN_SECONDS);
+		ckpt_log(LOG_WARNING, "stopping: '%s' is still in use after %d s", s->mountpoint,
+				FS_MOUNT_DRAIN_SECONDS);
 		leave(s);
 	}
 	if (s->phase == LEAVING) {
@@ -376,14 +379,16 @@ static int session_new(struct server *s)
 	fuse_opt_free_args(&args);
 	free(options);
 	if (s->se == NULL)
-		return ckpt_fail(EINVAL, "mounting at '%s': %s", s->mountpoint, words[0] != '\0' ? words : "libfuse refused");
+		return ckpt_fail(EINVAL, "mounting at '%s': %s", s->mountpoint,
+				words[0] != '\0' ? words : "libfuse refused");
 	return 0;
 }
 
 static int session_mount(struct server *s)
 {
 	if (fuse_session_mount(s->se, s->mountpoint) != 0)
-		return ckpt_fail(EIO, "mounting at '%s': %s", s->mountpoint, words[0] != '\0' ? words : "fusermount3 refused");
+		return ckpt_fail(EIO, "mounting at '%s': %s", s->mountpoint,
+				words[0] != '\0' ? words : "fusermount3 refused");
 
 	/* Nobody can have mounted on top of it yet: it is not served. */
 	struct fs_mount_entry e = { 0 };

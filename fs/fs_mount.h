@@ -24,13 +24,14 @@ struct fs_mount_options {
 enum { FS_MOUNT_THREADS = 10, FS_MOUNT_THREADS_MAX = 1000, FS_MOUNT_DRAIN_SECONDS = 30 };
 
 /*
- * Mounts, and serves until unmounted or told to stop.  `ready` is called, from another thread, once the kernel has said INIT
- * and the tree is served (used to tell the waiting parent and systemd); `stopping`, at most once, when it winds down.  fs_tick() is
- * called once a second meanwhile.
+ * Mounts, and serves until unmounted or told to stop. `ready` is called, from another thread, once the kernel
+ * has said INIT and the tree is served (used to tell the waiting parent and systemd); `stopping`, at most
+ * once, when it winds down. fs_tick() is called once a second meanwhile.
  *
- * SIGINT, SIGTERM and SIGHUP: commit, lazy unmount, users may finish for up to FS_MOUNT_DRAIN_SECONDS, then return; a second signal
- * returns as soon as the requests under way are answered; a third one, or ten seconds in which they are not, ends the process
- * (the store is made for that).  SIGUSR1 is used inside.  Returns 0 or -errno; the mount is gone either way.  One call at a time.
+ * SIGINT, SIGTERM and SIGHUP: commit, lazy unmount, users may finish for up to FS_MOUNT_DRAIN_SECONDS, then
+ * return; a second signal returns as soon as the requests under way are answered; a third one, or ten seconds
+ * in which they are not, ends the process (the store is made for that).  SIGUSR1 is used inside.  Returns 0 or
+ * -errno; the mount is gone either way.  One call at a time.
  */
 int fs_mount_serve(struct fs *fs, const char *mountpoint, const struct fs_mount_options *o, void (*ready)(void *),
 		void (*stopping)(void *), void *arg);
@@ -38,7 +39,10 @@ int fs_mount_serve(struct fs *fs, const char *mountpoint, const struct fs_mount_
 /* Makes a running fs_mount_serve() stop as a SIGTERM would. Any thread. */
 void fs_mount_stop(void);
 
-/* Unmounts a mount point whose daemon is dead (ENOTCONN), if it is one of ours. 1 it was, 0 nothing to do, -errno. */
+/*
+ * Unmounts a mount point whose daemon is dead (ENOTCONN), if it is one of ours. 1 it was, 0 nothing to do,
+ * -errno.
+ */
 int fs_mount_clean_dead(const char *mountpoint);
 
 /* libfuse's version, for `ckptfs version`. */

@@ -45,7 +45,7 @@ int fs_make(struct fs *fs, const struct fs_caller *c, uint64_t parent, const cha
 		.target = target,
 		.target_len = target ? strlen(target) : 0,
 	};
-	unsigned long long seen = atomic_load(&fs->gone);
+	unsigned long long seen = atomic_load(&fs->gone), published = atomic_load(&fs->published);
 	struct store_attr a;
 	int rc;
 
@@ -64,7 +64,7 @@ int fs_make(struct fs *fs, const struct fs_caller *c, uint64_t parent, const cha
 		fs_inode_unref(fs, a.ino, 1);
 		return ckpt_fail(ENOENT, "'%s' was removed at once", name);
 	}
-	fs_entry_fill(fs, &a, out);
+	fs_entry_fill(fs, &a, published, out);
 	fs_notify_outside(fs, c, parent, name);
 	fs_notify_outside(fs, c, parent, NULL);
 	return 0;
@@ -72,6 +72,7 @@ int fs_make(struct fs *fs, const struct fs_caller *c, uint64_t parent, const cha
 
 int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t parent, const char *name, struct fs_entry *out)
 {
+	unsigned long long published = atomic_load(&fs->published);
 	struct store_attr a;
 	int rc;
 
@@ -93,7 +94,7 @@ int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t par
 		fs_inode_unref(fs, ino, 1);
 		return rc;
 	}
-	fs_entry_fill(fs, &a, out);
+	fs_entry_fill(fs, &a, published, out);
 	fs_notify_outside(fs, c, parent, name);
 	fs_notify_outside(fs, c, parent, NULL);
 	fs_notify_outside(fs, c, ino, NULL);

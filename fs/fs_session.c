@@ -109,6 +109,7 @@ static int publish(struct fs *fs, struct fs_body *b, bool durable, struct news *
 			atomic_store(&b->outside, true);
 		return rc;
 	}
+	atomic_fetch_add(&fs->published, 1);
 	store_file_stat(b->file, &after);
 	atomic_store(&b->failed, 0);
 	free(b->name);

@@ -1,9 +1,9 @@
 /*
  * fuse_dir.c: the requests that list directories.
  *
- * A listing is cut into answers of the size the kernel asks for; the offset of an entry is the store's cookie for what
- * comes behind it, which stays good while the directory changes.  In READDIRPLUS each entry but "." and ".." is
- * looked up as well, and counts as such only if it went into the answer.
+ * A listing is cut into answers of the size the kernel asks for; the offset of an entry is the store's cookie
+ * for what comes behind it, which stays good while the directory changes.  In READDIRPLUS each entry but "."
+ * and ".." is looked up as well, and counts as such only if it went into the answer.
  */
 #include "fuse_internal.h"
 
@@ -73,7 +73,10 @@ void fuse_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)o;
-	/* The kernel may keep a listing: it drops it when names change through it, or it is told that one changed. */
+	/*
+	 * The kernel may keep a listing: it drops it when names change through it, or it is told that one
+	 * changed.
+	 */
 	fi->cache_readdir = fi->keep_cache = !(ino & FS_VIRTUAL);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		close_dir(a, o);
@@ -113,8 +116,13 @@ static int add_entry(void *arg, const char *name, size_t len, uint64_t ino, mode
 static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
 	struct listing l = { .req = req, .plus = plus, .buf = fuse_scratch(size), .size = size };
-	int rc = l.buf == NULL ? -ENOMEM : fs_readdir(tree(req), dir_handle(fi)->dir, (uint64_t)off, plus, add_entry, &l);
-	/* Entries already in the answer count as looked up, so they must be delivered; the error shows at the next call. */
+	int rc = -ENOMEM;
+	if (l.buf != NULL)
+		rc = fs_readdir(tree(req), dir_handle(fi)->dir, (uint64_t)off, plus, add_entry, &l);
+	/*
+	 * Entries already in the answer count as looked up, so they must be delivered; the error shows at
+	 * the next call.
+	 */
 	if (rc < 0 && l.used == 0)
 		reply_rc(req, rc);
 	else

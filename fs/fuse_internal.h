@@ -1,6 +1,7 @@
 /*
- * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c and fuse_dir.c (requests), fuse_notify.c (what we tell the
- * kernel unasked), fs_mount.c (the session's life), readahead.c.  Nobody else includes a FUSE header.
+ * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c and fuse_dir.c (requests), fuse_notify.c
+ * (what we tell the kernel unasked), fs_mount.c (the session's life), readahead.c.  Nobody else includes a FUSE
+ * header.
  */
 #ifndef FUSE_INTERNAL_H
 #define FUSE_INTERNAL_H
@@ -17,7 +18,10 @@
 
 struct open_dir;
 
-/* The userdata of the session: what requests need. Nothing in it but `dirs` changes while requests are served. */
+/*
+ * The userdata of the session: what requests need. Nothing in it but `dirs` changes while requests are
+ * served.
+ */
 struct fuse_adapter {
 	struct fs *fs;
 	bool sync;          /* -o sync: every file is opened as if with O_SYNC */
@@ -49,7 +53,10 @@ static inline void reply_rc(fuse_req_t req, int64_t rc)
 	fuse_reply_err(req, rc < 0 ? (int)-rc : 0);
 }
 
-/* This thread's buffer of at least `size` bytes, page aligned, contents undefined; NULL when memory is short. */
+/*
+ * This thread's buffer of at least `size` bytes, page aligned, contents undefined; NULL when memory is
+ * short.
+ */
 void *fuse_scratch(size_t size);
 
 /* An entry as the kernel takes it, with how long it may be cached. */
@@ -61,13 +68,16 @@ void fuse_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
 void fuse_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void fuse_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fuse_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-/* Closes the directories whose RELEASEDIR never came: the kernel drops those that it has queued at the unmount. */
+/*
+ * Closes the directories whose RELEASEDIR never came: the kernel drops those that it has queued at the
+ * unmount.
+ */
 void fuse_dirs_close_all(struct fuse_adapter *a);
 
 /*
- * The queue of notifications and the thread that sends them.  post: an fs_notify, with the notifier as arg; never blocks,
- * any thread.  stop drops what is queued and ends the thread; the session must still be served, or dead: a
- * notification may wait for a request under way.  Posting goes on to be allowed until free.
+ * The queue of notifications and the thread that sends them. post: an fs_notify, with the notifier as arg;
+ * never blocks, any thread. stop drops what is queued and ends the thread; the session must still be served,
+ * or dead: a notification may wait for a request under way.  Posting goes on to be allowed until free.
  */
 struct fuse_notifier;
 int fuse_notifier_start(struct fuse_session *se, struct fuse_notifier **out);
@@ -75,7 +85,10 @@ void fuse_notifier_post(void *notifier, uint64_t ino, const char *name, size_t l
 void fuse_notifier_stop(struct fuse_notifier *n);
 void fuse_notifier_free(struct fuse_notifier *n);
 
-/* Sets the readahead of the mount with this device number. -EACCES, -EROFS: not allowed here; -ENOENT: no such knob. */
+/*
+ * Sets the readahead of the mount with this device number. -EACCES, -EROFS: not allowed here; -ENOENT: no
+ * such knob.
+ */
 int fuse_readahead_set(unsigned major, unsigned minor, unsigned kib);
 
 #endif

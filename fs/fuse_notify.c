@@ -5,9 +5,9 @@
  * nearly every change goes through it.  The others (a command on the mounted store, a session that was
  * thrown away) arrive here through fs_set_notify().
  *
- * A notification can block: dropping pages waits for the reads under way on them, and those reads are
- * requests for our worker threads.  Were it sent from a worker, or from a caller that holds a lock that a worker
- * needs, the mount would hang.  So there is a queue without a limit, which nobody has to wait for, and one thread that
+ * A notification can block: dropping pages waits for the reads under way on them, and those reads are requests
+ * for our worker threads.  Were it sent from a worker, or from a caller that holds a lock that a worker needs,
+ * the mount would hang.  So there is a queue without a limit, which nobody has to wait for, and one thread that
  * does nothing else and holds no lock while it sends.
  */
 #include <errno.h>

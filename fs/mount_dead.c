@@ -24,7 +24,10 @@ int fs_mount_clean_dead(const char *mountpoint)
 	if (rc < 0)
 		return rc;
 
-	/* Several can lie on top of each other: a daemon that was killed, restarted by hand elsewhere, and so on. */
+	/*
+	 * Several can lie on top of each other: a daemon that was killed, restarted by hand elsewhere, and
+	 * so on.
+	 */
 	int cleaned = 0;
 	while (fs_mount_is_dead(path)) {
 		rc = fs_mount_find(path, &e);

@@ -12,7 +12,10 @@
 /* What the kernel calls the type of our mounts. */
 #define FS_MOUNT_TYPE "fuse.ckptfs"
 
-/* An extended attribute of a mount's root, not listed: the absolute path of the store, whatever -o fsname= shows. */
+/*
+ * An extended attribute of a mount's root, not listed: the absolute path of the store, whatever -o fsname=
+ * shows.
+ */
 #define FS_MOUNT_STORE_XATTR "user.ckptfs.store"
 
 struct fs_mount_entry {
@@ -25,14 +28,14 @@ struct fs_mount_entry {
 void fs_mount_entry_release(struct fs_mount_entry *e);
 
 /*
- * The mount on top at `mountpoint` (an absolute path without links): 1 and *out filled, 0 nothing is mounted exactly there,
- * -errno.
+ * The mount on top at `mountpoint` (an absolute path without links): 1 and *out filled, 0 nothing is mounted
+ * exactly there, -errno.
  */
 int fs_mount_find(const char *mountpoint, struct fs_mount_entry *out);
 
 /*
- * The absolute path of the store that a mount of ours shows: its source, or, where that is another word, what its
- * daemon answers (this touches the mount).  Caller frees *out.  -ENODATA: it can not be found out.
+ * The absolute path of the store that a mount of ours shows: its source, or, where that is another word, what
+ * its daemon answers (this touches the mount).  Caller frees *out. -ENODATA: it can not be found out.
  */
 int fs_mount_store(const struct fs_mount_entry *e, char **out);
 
@@ -47,8 +50,9 @@ int fs_mount_realpath(const char *path, char **out);
 bool fs_mount_is_dead(const char *mountpoint);
 
 /*
- * Takes away the mount on top at `mountpoint`: umount2(2) where it is allowed, else fusermount3 (the owner of a mount may do that).
- * lazy: the name goes at once, the rest when nobody uses it any more.  -EBUSY, -EINVAL (not a mount point), -EPERM.
+ * Takes away the mount on top at `mountpoint`: umount2(2) where it is allowed, else fusermount3 (the owner of
+ * a mount may do that). lazy: the name goes at once, the rest when nobody uses it any more. -EBUSY, -EINVAL
+ * (not a mount point), -EPERM.
  */
 int fs_unmount(const char *mountpoint, bool lazy);
 

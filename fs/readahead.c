@@ -2,9 +2,9 @@
  * readahead.c: how far ahead the kernel reads in this mount.
  *
  * A mount starts at 128 KiB, and whatever the daemon says at INIT can only lower it; so a sequential read
- * comes as requests of 128 KiB.  At 1 MiB there are eight times fewer of them, each as large as the largest chunk.
- * The knob is in sysfs, per mount, for root.  It must not be turned inside the INIT callback (sysfs may wait for
- * the mount, which waits for INIT): fs_mount.c calls this from a thread of its own, afterwards.
+ * comes as requests of 128 KiB.  At 1 MiB there are eight times fewer of them, each as large as the largest
+ * chunk.  The knob is in sysfs, per mount, for root.  It must not be turned inside the INIT callback (sysfs may
+ * wait for the mount, which waits for INIT): fs_mount.c calls this from a thread of its own, afterwards.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -174,6 +174,7 @@ void file_drop_session(struct store_file *f)
 	f->pend_head = f->npend = 0;
 	extents_clear(f->s, &f->ext);
 	file_drop_memory(f);
+	records_forget(f);
 	if (f->draft) {
 		int rc = meta_begin(f->s);
 
@@ -268,7 +269,6 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 {
 	struct store *s = f->s;
 	uint64_t old;
-	bool appends;
 	int rc;
 
 	if (f->readonly)
@@ -290,21 +290,25 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 		goto out;
 	}
 	old = f->size;
-	appends = off >= old;
+	if (off < old)
+		f->appended = false; /* also when it fails: some of it may have been overwritten by then */
 	rc = file_write_locked(f, off, buf, len);
 	if (rc) {
 		/* What was added behind the end must not show; what was overwritten can't be told from what was not. */
 		if (f->size > old || (f->cutter && f->tail_off + f->tail_len > old)) {
+			int undo;
+
 			f->size = old;
-			file_cut_off(f, old);
+			undo = file_cut_off(f, old);
+			/* It still is there, behind the end: such a session must not become a version. */
+			if (undo && !f->error)
+				f->error = -undo;
 		}
 		refuse(f, rc);
 		goto out;
 	}
 	if (f->size < off + len)
 		f->size = off + len;
-	if (!appends)
-		f->appended = false;
 	f->written += len;
 	if (over(s)) {
 		rc = file_flush_blocks(f, 0, UINT64_MAX);

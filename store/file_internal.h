@@ -31,6 +31,13 @@ enum {
 	FILE_STREAM_MIN = 64 << 10, /* a write this large begins a stream where it is */
 	FILE_STAGE_MAX = 1 << 20,   /* new chunks up to here are staged in meta.db rather than wait for chunks.db */
 	FILE_DURABLE_MIN = 1 << 20, /* sessions from here on are synced at publish */
+	FILE_SCOPES = 3,            /* directories above a file in which its records are found again */
+	RECORD_MIN = 4096,          /* records that begin with a shorter chunk are not worth a row */
+};
+
+/* A tensor that the stream passed: what it is (codec_cut.record), and its file offset. */
+struct record {
+	uint64_t fp, off;
 };
 
 struct block {
@@ -92,6 +99,15 @@ struct store_file {
 	uint64_t tail_off;
 	uint32_t tail_len, tail_cap;
 
+	/* What the stream passed, and the record of an earlier version that the present one continues (record.c). */
+	struct record *records;
+	size_t nrecords, cap_records;
+	uint64_t scopes[FILE_SCOPES];
+	unsigned nscopes;
+	uint64_t old_fp, old_version, old_off;
+	struct manifest_row old_row; /* of old_row_version */
+	uint64_t old_row_version;
+
 	/* Sequential readers: where the last few reads ended (racy on purpose: advice only). */
 	_Atomic uint64_t read_end[4];
 	_Atomic uint64_t ahead;
@@ -135,6 +151,12 @@ int file_cut_off(struct store_file *f, uint64_t size); /* nothing lies behind `s
 int file_punch_locked(struct store_file *f, uint64_t off, uint64_t end);
 int file_harvest(struct store_file *f, bool wait);  /* takes the ids of jobs that are done (wait: of all) */
 int file_spill(struct store_file *f);               /* hands the extents to a draft when there are many */
+
+/* --- record.c: exclusive lock held --- */
+/* The chunk that `cut`, len bytes at file offset off, may be a difference to; 0 none. Notes the record's start. */
+uint64_t record_predecessor(struct store_file *f, const struct codec_cut *cut, uint64_t off, uint32_t len);
+int records_publish(struct store_file *f, uint64_t version); /* meta lock held, in a transaction */
+void records_forget(struct store_file *f);
 
 /* --- file_publish.c --- */
 int file_to_draft(struct store_file *f);            /* all extents into the draft. Exclusive. */

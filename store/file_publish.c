@@ -489,6 +489,8 @@ static int change_tree(struct store_file *f, struct making *m)
 		sqlite3_bind_int64(st, 6, (int64_t)m->id);
 		rc = meta_exec(s, st);
 	}
+	if (!rc && !m->small)
+		rc = records_publish(f, m->id);
 	if (!rc && f->version && f->version != m->id)
 		rc = meta_version_end(s, f->version, &old, STORE_REPLACED, !f->appended, NULL, 0);
 	if (!rc && f->fresh)

@@ -140,6 +140,7 @@ static int submit(struct store_file *f, uint64_t off, uint8_t *raw, uint32_t len
 		j->hint = cut->hint;
 		j->record = cut->record;
 		j->record_off = cut->record_off;
+		j->predecessor = record_predecessor(f, cut, off, len);
 	}
 	e.job = j;
 	rc = extents_put(f->s, &f->ext, &e);
@@ -446,6 +447,9 @@ static int restart_tail(struct store_file *f)
 	rc = file_start_stream(f, off);
 	if (!rc)
 		rc = file_stream(f, bytes, len);
+	/* They were acknowledged and are gone, as in submit(). */
+	if (rc && !f->error)
+		f->error = -rc;
 	count_dirty(f, -(int64_t)cap);
 	free(bytes);
 	return rc;

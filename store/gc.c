@@ -439,7 +439,10 @@ int store_gc(struct store *s, store_progress progress, void *arg, struct store_g
 	if (s->readonly)
 		return ckpt_fail(EROFS, "the store is read-only");
 	pthread_mutex_lock(&s->chunks->gc.run);
-	int rc = collect(&r);
+	int rc = records_tidy(s);
+
+	if (rc == 0)
+		rc = collect(&r);
 
 	free(r.marks);
 	free(r.dead);

@@ -40,6 +40,7 @@ struct store;
  *                                                             they are inline (file_publish.c); NULL: nothing is inline
  *   draft(version INTEGER PRIMARY KEY)                        versions under way, deleted at open
  *   manifest(version, off, pieces BLOB, PRIMARY KEY(version, off)) WITHOUT ROWID          manifest_internal.h
+ *   record(scope, fp, version, off, PRIMARY KEY(scope, fp)) WITHOUT ROWID          record.c
  *   history(version INTEGER PRIMARY KEY, path BLOB, how, ended, ino, mode, uid, gid, size, data, atime, mtime, ctime, btime)
  *   history_path: INDEX on history(path, version)    history_ended: INDEX on history(ended)
  *   chunk_index(prefix, id, PRIMARY KEY(prefix, id)) WITHOUT ROWID          prefix: codec_hash_prefix()

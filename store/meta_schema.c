@@ -57,6 +57,11 @@ static const char schema[] =
 	" version INTEGER NOT NULL, off INTEGER NOT NULL, pieces BLOB NOT NULL, PRIMARY KEY(version, off)"
 	") STRICT, WITHOUT ROWID;"
 
+	"CREATE TABLE record("
+	" scope INTEGER NOT NULL, fp INTEGER NOT NULL, version INTEGER NOT NULL, off INTEGER NOT NULL,"
+	" PRIMARY KEY(scope, fp)"
+	") STRICT, WITHOUT ROWID;"
+
 	"CREATE TABLE history("
 	" version INTEGER PRIMARY KEY,"
 	" path BLOB NOT NULL, how INTEGER NOT NULL, ended INTEGER NOT NULL, ino INTEGER NOT NULL,"

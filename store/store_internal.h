@@ -65,4 +65,6 @@ int history_expire(struct store *s, int64_t now); /* history.c: ends what had it
 int files_open(struct store *s);
 void files_close(struct store *s);
 
+int records_tidy(struct store *s); /* record.c: rows of versions that are gone. Called by gc. Lock not held */
+
 #endif

@@ -82,7 +82,7 @@ ok "a byte is flipped in a copy" damage bad.ckptfs
 ok "cat fails with status 1" status_is 1 "$c" cat bad.ckptfs:run/001/model.pt
 ok "another file still reads" sh -c '"$1" cat bad.ckptfs:run/001/optimizer.pt | cmp - src/run/001/optimizer.pt' sh "$c"
 ok "verify --data says so, status 1" status_is 1 "$c" verify --data bad.ckptfs
-ok "and names the file" sh -c '"$1" verify --data bad.ckptfs 2>&1 | grep -q model.pt' sh "$c"
+ok "and names a file that has it" sh -c '"$1" verify --data bad.ckptfs 2>&1 | grep -Eq "(model|same|copied).pt"' sh "$c"
 
 # ---- the same through the owner of a mounted store
 commands() { # the read-only ones, on $1

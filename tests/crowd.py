@@ -51,8 +51,12 @@ def truncater(n, rnd):
         with open("own-%d" % n, "wb") as f:
             f.write(data)
         with open("own-%d" % n, "rb") as f:
-            if f.read() != data:
-                raise AssertionError("own-%d is not what was written" % n)
+            got = f.read()
+        if got != data:
+            wrong = [o // BLOCK for o in range(0, max(len(got), len(data)), BLOCK) if got[o:o + BLOCK] != data[o:o + BLOCK]]
+            held = [HEAD.unpack_from(got, i * BLOCK) if len(got) >= (i + 1) * BLOCK else None for i in wrong[:2]]
+            raise AssertionError("own-%d, generation %d: read %d bytes, %d were written; wrong blocks %s... hold %s" % (
+                n, generation, len(got), len(data), wrong[:5], held))
         yield
 
 
@@ -140,11 +144,13 @@ def lister(n, rnd):
                 raise AssertionError("%s is listed %d times" % (name, names.count(name)))
         for name in rnd.sample(names, min(10, len(names))):
             try:
-                st = os.lstat(name)
+                for _ in range(50):  # between finding and asking a name may go to another file, once or twice
+                    if os.lstat(name).st_nlink > 0:
+                        break
+                else:
+                    raise AssertionError("%s has no links" % name)
             except FileNotFoundError:
                 continue
-            if st.st_nlink == 0:
-                raise AssertionError("%s has no links" % name)
         yield
 
 
