@@ -15,7 +15,8 @@ VERSION = 0.1.0
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR   = $(PREFIX)/bin
-SBINDIR  = $(PREFIX)/sbin
+# mount(8) looks for its helpers nowhere else.
+HELPERDIR ?= /sbin
 MANDIR   = $(PREFIX)/share/man
 UNITDIR  = $(PREFIX)/lib/systemd/system
 
@@ -164,16 +165,17 @@ lint:
 
 install: all
 	install -D -m 755 $B/ckptfs $(DESTDIR)$(BINDIR)/ckptfs
-	install -d $(DESTDIR)$(SBINDIR)
-	ln -sf ../bin/ckptfs $(DESTDIR)$(SBINDIR)/mount.fuse.ckptfs
-	ln -sf ../bin/ckptfs $(DESTDIR)$(SBINDIR)/mount.ckptfs
+	install -d $(DESTDIR)$(HELPERDIR)
+	ln -sf $(BINDIR)/ckptfs $(DESTDIR)$(HELPERDIR)/mount.fuse.ckptfs
+	ln -sf $(BINDIR)/ckptfs $(DESTDIR)$(HELPERDIR)/mount.ckptfs
 	for m in $(MAN); do install -D -m 644 $$m $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/} || exit 1; done
 	ln -sf mount.fuse.ckptfs.8 $(DESTDIR)$(MANDIR)/man8/mount.ckptfs.8
 	install -d $(DESTDIR)$(UNITDIR)
-	sed 's|/usr/local/bin|$(BINDIR)|g' cli/ckptfs@.service >$(DESTDIR)$(UNITDIR)/ckptfs@.service
+	sed 's|/usr/bin/|$(BINDIR)/|g' cli/ckptfs@.service >$(DESTDIR)$(UNITDIR)/ckptfs@.service
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/ckptfs $(DESTDIR)$(SBINDIR)/mount.fuse.ckptfs $(DESTDIR)$(SBINDIR)/mount.ckptfs
+	rm -f $(DESTDIR)$(BINDIR)/ckptfs $(DESTDIR)$(HELPERDIR)/mount.fuse.ckptfs \
+		$(DESTDIR)$(HELPERDIR)/mount.ckptfs
 	for m in $(MAN); do rm -f $(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}; done
 	rm -f $(DESTDIR)$(MANDIR)/man8/mount.ckptfs.8 $(DESTDIR)$(UNITDIR)/ckptfs@.service
 

@@ -189,5 +189,12 @@ int main(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	k = cli_find(argv[1]);
+	if (k == NULL && argc > 2 && strchr(argv[1], '/') != NULL) {
+		static char helper[] = "mount.fuse.ckptfs";
+
+		/* mount.fuse3(8), which mount(8) runs where our own helper is not installed, calls "ckptfs STORE MOUNTPOINT -o ...". */
+		argv[0] = helper;
+		return run(&command_mount, argc, argv);
+	}
 	return k != NULL ? run(k, argc - 1, argv + 1) : unknown_command(argv[1]);
 }
