@@ -399,7 +399,7 @@ const struct cli_command command_mount = {
 		"       dirty=64M         memory for what is written and not yet stored\n"
 		"       workers=N         encoder threads (default: one a core, at most 8)\n"
 		"       readahead=1024    KiB that the kernel reads ahead (root only)\n"
-		"       max_threads=10, clone_fd\n"
+		"       max_threads=10\n"
 		"       ro rw dev nodev suid nosuid exec noexec noatime sync dirsync allow_other allow_root\n"
 		"       fsname=WORD max_read=BYTES: as mount(8) and mount.fuse3(8) have them\n"
 		"mount.fuse.ckptfs(8) tells more, with examples for /etc/fstab and systemd.\n",

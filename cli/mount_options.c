@@ -268,13 +268,6 @@ static bool set_max_threads(struct mount_options *m, const char *v)
 	return true;
 }
 
-static bool set_clone_fd(struct mount_options *m, const char *v)
-{
-	(void)v;
-	m->mount.clone_fd = true;
-	return true;
-}
-
 /* --- the table -------------------------------------------------------------------------------------- */
 
 enum word_kind {
@@ -330,7 +323,6 @@ static const struct word table[] = {
 	{ "workers", KEEP, "a number to 256; 0 is one a core, at most 8", set_workers },
 	{ "readahead", KEEP, "KiB, 0 to 65536; 0 leaves the kernel's default", set_readahead },
 	{ "max_threads", KEEP, "a number from 1 to 1000", set_max_threads },
-	{ "clone_fd", KEEP, NULL, set_clone_fd },
 
 	{ "defaults", IGNORE, NULL, NULL },
 	{ "auto", IGNORE, NULL, NULL },
@@ -491,8 +483,7 @@ char *mount_options_text(const struct mount_options *m)
 		fprintf(f, ",workers=%u", s->workers);
 	else
 		fprintf(f, ",workers=auto");
-	fprintf(f, ",readahead=%u,max_threads=%u%s", m->mount.readahead_kib, m->mount.max_threads,
-			m->mount.clone_fd ? ",clone_fd" : "");
+	fprintf(f, ",readahead=%u,max_threads=%u", m->mount.readahead_kib, m->mount.max_threads);
 	if (fclose(f) != 0) {
 		free(text);
 		return NULL;

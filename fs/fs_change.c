@@ -48,8 +48,8 @@ static int revive(struct fs *fs, struct fs_body *b, const struct fs_handle *h)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&b->session);
-	pthread_rwlock_wrlock(&b->gate);
+	ckpt_mutex_lock(&b->session);
+	ckpt_rwlock_wrlock(&b->gate);
 	if (b->abandoned == FS_GONE && h && h->epoch != b->epoch) {
 		rc = ckpt_fail(EIO, "what was written before it was given up");
 		ckpt_log(LOG_WARNING, "inode %llu: a write is refused: %s", (unsigned long long)b->ino, ckpt_errmsg());
@@ -77,9 +77,9 @@ int fs_change_begin(struct fs *fs, const struct fs_caller *c, struct fs_body *b,
 		int rc;
 
 		if (exclusive)
-			pthread_rwlock_wrlock(&b->gate);
+			ckpt_rwlock_wrlock(&b->gate);
 		else
-			pthread_rwlock_rdlock(&b->gate);
+			ckpt_rwlock_rdlock(&b->gate);
 		if (b->abandoned == FS_NOT_ABANDONED)
 			break;
 		pthread_rwlock_unlock(&b->gate);

@@ -40,7 +40,7 @@ static void handle_attach(struct fs *fs, struct fs_handle *h, struct fs_body *b)
 {
 	struct fs_shard *sh = fs_shard_of(fs, b->ino);
 
-	pthread_rwlock_rdlock(&b->gate);
+	ckpt_rwlock_rdlock(&b->gate);
 	h->epoch = b->epoch;
 	pthread_rwlock_unlock(&b->gate);
 	h->body = b;
@@ -168,7 +168,7 @@ int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 	rc = fs_name_allowed(parent, name);
 	if (rc < 0)
 		return rc;
-	pthread_rwlock_rdlock(&fs->names);
+	ckpt_rwlock_rdlock(&fs->names);
 	rc = store_make(fs->store, parent, name, strlen(name), &n, &a);
 	pthread_rwlock_unlock(&fs->names);
 	if (rc == -EEXIST && !(flags & O_EXCL))
@@ -187,7 +187,7 @@ int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 	rc = fs_body_open(fs, a.ino, &b);
 	if (rc < 0)
 		goto free_handle;
-	pthread_mutex_lock(&b->session);
+	ckpt_mutex_lock(&b->session);
 	free(b->name);
 	b->parent = parent;
 	b->name = strdup(name);

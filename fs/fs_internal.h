@@ -35,6 +35,7 @@
 #include <sys/types.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/ckpt_wait.h"
 #include "fs.h"
 #include "fs_view_internal.h"
 #include "store/store.h"

@@ -1,9 +1,9 @@
 /*
  * fs_mount.c: the life of a session with the kernel, from mount to unmount.
  *
- * Threads, beside libfuse's workers that serve requests and the notifier (fuse_notify.c):
+ * Threads, beside the workers that serve requests (fuse_loop.c) and the notifier (fuse_notify.c):
  *
- *   the caller     runs libfuse's loop, which only waits
+ *   the caller     waits until the loop has ended
  *   the warden     takes what happens, one byte an event, from a pipe: INIT came, a signal came, the loop ended.
  *                  Signals are written into the pipe by their handler, which may run in any thread
  *   the keeper     calls fs_tick() once a second
@@ -16,9 +16,9 @@
  * that are open go on being served.  When the last of them is closed the kernel ends the connection, and every
  * worker with it.
  *
- * LEAVING: fuse_session_exit() alone wakes nobody.  The loop waits in sem_wait(), which a signal without
- * SA_RESTART interrupts; it then cancels the workers that wait for the kernel and joins those in a request.  A
- * signal that comes just before the wait would be lost, so it is sent again until the loop has ended.
+ * LEAVING: fuse_session_exit() alone wakes nobody.  The worker that reads from the kernel is interrupted by a signal without
+ * SA_RESTART; those in a request end it first.  A signal that comes just before the reading would be lost, so it is
+ * sent again until the loop has ended.
  *
  * At the end the connection is cut before fuse_session_unmount() sees it, because that unmounts *by path*, and
  * after a lazy unmount somebody else's mount may be there.  Cutting means closing the device: a pipe without
@@ -44,6 +44,7 @@
 
 #include "codec/ckpt_error.h"
 #include "fs_mount.h"
+#include "fuse_loop.h"
 #include "mount_table.h"
 #include "store/store.h"
 
@@ -65,7 +66,7 @@ struct server {
 	void (*stopping)(void *);
 	void *arg;
 
-	pthread_t loop;          /* the caller of fs_mount_serve() */
+	struct fuse_loop *loop;
 	unsigned major, minor;   /* of our mount; 0:0 not found */
 
 	/* Of the warden alone while it runs. */
@@ -299,7 +300,7 @@ static void on_time(struct server *s)
 			ckpt_log(LOG_ERR, "stopping: a request does not end, leaving without it");
 			_exit(1);
 		}
-		pthread_kill(s->loop, SIGUSR1);
+		fuse_loop_interrupt(s->loop);
 	}
 }
 
@@ -400,20 +401,6 @@ static int session_mount(struct server *s)
 	return 0;
 }
 
-static int session_loop(struct server *s)
-{
-	struct fuse_loop_config *cfg = fuse_loop_cfg_create();
-	if (cfg == NULL)
-		return ckpt_fail(ENOMEM, "serving '%s': out of memory", s->mountpoint);
-	fuse_loop_cfg_set_max_threads(cfg, s->opt->max_threads > 0 ? s->opt->max_threads : FS_MOUNT_THREADS);
-	fuse_loop_cfg_set_clone_fd(cfg, s->opt->clone_fd);
-	int rc = fuse_session_loop_mt(s->se, cfg);
-	fuse_loop_cfg_destroy(cfg);
-	if (rc < 0)
-		return ckpt_fail(-rc, "serving '%s': %s", s->mountpoint, strerror(-rc));
-	return 0;
-}
-
 /* Ends the connection: see the head of the file. */
 static void session_cut(struct server *s)
 {
@@ -428,9 +415,12 @@ static void session_cut(struct server *s)
 static int serve_mounted(struct server *s, struct warden *w)
 {
 	pthread_t keeper;
-	int rc = fuse_notifier_start(s->se, &s->notifier);
+	int rc = fuse_loop_new(s->se, s->opt->max_threads > 0 ? s->opt->max_threads : FS_MOUNT_THREADS, &s->loop);
 	if (rc < 0)
 		return rc;
+	rc = fuse_notifier_start(s->se, &s->notifier);
+	if (rc < 0)
+		goto free_loop;
 	fs_set_notify(s->fs, fuse_notifier_post, s->notifier);
 	int err = pthread_create(&w->thread, NULL, watch, w);
 	if (err != 0) {
@@ -443,7 +433,9 @@ static int serve_mounted(struct server *s, struct warden *w)
 		goto end_warden;
 	}
 
-	rc = session_loop(s);
+	rc = fuse_loop_run(s->loop);
+	if (rc < 0)
+		ckpt_context(rc, "serving '%s'", s->mountpoint);
 
 	end_keeper(s, keeper);
 end_warden:
@@ -455,6 +447,8 @@ stop_notifier:
 	take_mount_away(s);
 	session_cut(s);
 	fuse_notifier_stop(s->notifier);
+free_loop:
+	fuse_loop_free(s->loop);
 	return rc;
 }
 
@@ -462,7 +456,7 @@ int fs_mount_serve(struct fs *fs, const char *mountpoint, const struct fs_mount_
 		void (*stopping)(void *), void *arg)
 {
 	struct server s = { .fs = fs, .mountpoint = mountpoint, .opt = o, .ready = ready, .stopping = stopping, .arg = arg,
-		.loop = pthread_self(), .adapter = { .fs = fs, .sync = o->sync, .dirsync = o->sync || o->dirsync,
+		.adapter = { .fs = fs, .sync = o->sync, .dirsync = o->sync || o->dirsync,
 			.max_read = o->max_read, .on_init = on_init } };
 	struct old_signals old;
 	int ends[2];

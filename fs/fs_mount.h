@@ -18,7 +18,6 @@ struct fs_mount_options {
 	unsigned readahead_kib; /* 0: leave the kernel's */
 	unsigned max_read;      /* bytes the kernel may ask for at once; 0: what it likes (1 MiB) */
 	unsigned max_threads;   /* 0: default 10 */
-	bool clone_fd;          /* a channel to the kernel of its own for each thread */
 };
 
 enum { FS_MOUNT_THREADS = 10, FS_MOUNT_THREADS_MAX = 1000, FS_MOUNT_DRAIN_SECONDS = 30 };

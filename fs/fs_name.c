@@ -52,7 +52,7 @@ int fs_make(struct fs *fs, const struct fs_caller *c, uint64_t parent, const cha
 	rc = fs_name_allowed(parent, name);
 	if (rc < 0)
 		return rc;
-	pthread_rwlock_rdlock(&fs->names);
+	ckpt_rwlock_rdlock(&fs->names);
 	rc = store_make(fs->store, parent, name, strlen(name), &n, &a);
 	pthread_rwlock_unlock(&fs->names);
 	if (rc < 0)
@@ -87,7 +87,7 @@ int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t par
 	rc = fs_inode_ref(fs, ino);
 	if (rc < 0)
 		return rc;
-	pthread_rwlock_rdlock(&fs->names);
+	ckpt_rwlock_rdlock(&fs->names);
 	rc = store_link(fs->store, ino, parent, name, strlen(name), &a);
 	pthread_rwlock_unlock(&fs->names);
 	if (rc < 0) {
@@ -120,7 +120,7 @@ int fs_unlink(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 	rc = name_removable(parent, name);
 	if (rc < 0)
 		return rc;
-	pthread_rwlock_rdlock(&fs->names);
+	ckpt_rwlock_rdlock(&fs->names);
 	rc = store_unlink(fs->store, parent, name, strlen(name), &a);
 	pthread_rwlock_unlock(&fs->names);
 	if (rc < 0)
@@ -135,7 +135,7 @@ int fs_name_remove(struct fs *fs, uint64_t parent, const char *name, uint64_t in
 	struct store_attr a;
 	int rc;
 
-	pthread_rwlock_wrlock(&fs->names);
+	ckpt_rwlock_wrlock(&fs->names);
 	rc = store_lookup(fs->store, parent, name, len, &a);
 	if (rc == 0 && a.ino != ino)
 		rc = ckpt_fail(ENOENT, "'%s' is another file by now", name);
@@ -155,7 +155,7 @@ int fs_rmdir(struct fs *fs, const struct fs_caller *c, uint64_t parent, const ch
 	rc = name_removable(parent, name);
 	if (rc < 0)
 		return rc;
-	pthread_rwlock_rdlock(&fs->names);
+	ckpt_rwlock_rdlock(&fs->names);
 	rc = store_rmdir(fs->store, parent, name, strlen(name), &a);
 	pthread_rwlock_unlock(&fs->names);
 	if (rc < 0)
@@ -194,7 +194,7 @@ int fs_rename(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 	if (rc < 0)
 		return rc;
 
-	pthread_rwlock_rdlock(&fs->names);
+	ckpt_rwlock_rdlock(&fs->names);
 	rc = store_rename(fs->store, parent, name, strlen(name), newparent, newname, strlen(newname), flags, &replaced);
 	pthread_rwlock_unlock(&fs->names);
 	if (rc < 0)

@@ -192,7 +192,7 @@ static int abandon(struct fs *fs, struct fs_body *b, const char *why, bool keep,
 	len = store_pathof(fs->store, b->ino, path, sizeof(path) - 1);
 	path[len > 0 ? len : 0] = '\0';
 
-	pthread_rwlock_wrlock(&b->gate);
+	ckpt_rwlock_wrlock(&b->gate);
 	store_file_state(b->file, &st);
 	something = fs_content_size(b->file) > 0 && st.written > 0;
 	keep = keep && something;
@@ -315,7 +315,7 @@ int fs_session_flush(struct fs *fs, const struct fs_caller *c, struct fs_handle 
 	if ((!st.dirty && !st.fresh) || fs_inode_is_orphan(fs, b->ino) || !decides(fs, c, h, &life))
 		return 0;
 
-	pthread_mutex_lock(&b->session);
+	ckpt_mutex_lock(&b->session);
 	store_file_state(b->file, &st);
 	if (!st.dirty && !st.fresh) {
 		/* somebody else's close was faster */
@@ -338,7 +338,7 @@ int fs_session_publish(struct fs *fs, struct fs_body *b, bool durable)
 	struct news news = { 0 };
 	int rc = 0;
 
-	pthread_mutex_lock(&b->session);
+	ckpt_mutex_lock(&b->session);
 	store_file_state(b->file, &st);
 	if ((st.dirty || st.fresh) && !fs_inode_is_orphan(fs, b->ino))
 		rc = publish(fs, b, durable, &news);
@@ -365,7 +365,7 @@ void fs_session_undo(struct fs *fs, struct fs_body *b)
 {
 	struct news news = { 0 };
 
-	pthread_mutex_lock(&b->session);
+	ckpt_mutex_lock(&b->session);
 	if (store_file_abort(b->file, false) < 0)
 		ckpt_log(LOG_ERR, "inode %llu: a truncation that failed could not be undone: %s",
 				(unsigned long long)b->ino, ckpt_errmsg());
@@ -411,7 +411,7 @@ void fs_session_settle(struct fs *fs, struct fs_body *b)
 	store_file_state(b->file, &st);
 	if ((!st.dirty && !st.fresh) || fs_inode_is_orphan(fs, b->ino))
 		return;
-	pthread_mutex_lock(&b->session);
+	ckpt_mutex_lock(&b->session);
 	store_file_state(b->file, &st);
 	if (!st.dirty && !st.fresh) {
 		/* somebody else's close was faster */
@@ -515,7 +515,7 @@ void fs_session_finish(struct fs *fs)
 
 			if (!b->file || b->inode->orphan)
 				continue;
-			pthread_mutex_lock(&b->session);
+			ckpt_mutex_lock(&b->session);
 			store_file_state(b->file, &st);
 			if (!st.dirty && !st.fresh)
 				; /* nothing to decide */

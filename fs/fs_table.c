@@ -270,7 +270,7 @@ int fs_body_open(struct fs *fs, uint64_t ino, struct fs_body **out)
 	file = b->file;
 	pthread_mutex_unlock(&sh->lock);
 	if (!file) {
-		pthread_mutex_lock(&b->session);
+		ckpt_mutex_lock(&b->session);
 		pthread_mutex_lock(&sh->lock);
 		file = b->file;
 		pthread_mutex_unlock(&sh->lock);
@@ -331,7 +331,7 @@ void fs_body_put(struct fs *fs, struct fs_body *b)
 	if (!last)
 		return;
 
-	pthread_mutex_lock(&b->session);
+	ckpt_mutex_lock(&b->session);
 	pthread_mutex_lock(&sh->lock);
 	if (b->refs == 1) {
 		file = b->file;

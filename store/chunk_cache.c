@@ -248,7 +248,7 @@ int chunk_get(struct store *s, uint64_t id, struct chunk_buf **out)
 
 	pthread_mutex_lock(&c->lock);
 	while ((e = *(p = place(c, id))) && !e->buf)
-		pthread_cond_wait(&c->loaded, &c->lock);
+		ckpt_cond_wait(&c->loaded, &c->lock);
 	if (e) {
 		if (e != c->first) {
 			list_remove(c, e);
@@ -272,6 +272,7 @@ int chunk_get(struct store *s, uint64_t id, struct chunk_buf **out)
 	pthread_mutex_unlock(&c->lock);
 	atomic_fetch_add(&s->chunks->counts.misses, 1);
 
+	ckpt_will_wait();
 	int rc = load(s, id, &b);
 
 	pthread_mutex_lock(&c->lock);

@@ -207,8 +207,10 @@ static int batch_commit(struct store *s)
 		sqlite3_bind_int64(st, 4, d->stored);
 		rc = run_stmt(d, ST_STATE);
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		ckpt_will_wait();
 		rc = run_stmt(d, ST_COMMIT);
+	}
 	if (rc) {
 		batch_lost(s, -rc);
 		return rc;
@@ -244,7 +246,7 @@ int chunks_commit_range(struct store *s, uint64_t lo, uint64_t hi)
 		return 0;
 	int rc = 0;
 
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	if (hi >= atomic_load(&d->batch) && atomic_load(&d->txn))
 		rc = batch_commit(s);
 	for (unsigned i = 0; rc == 0 && i < d->nlost; i++)
@@ -272,7 +274,7 @@ int chunks_batch_state(struct store *s, uint64_t batch)
 
 	if (batch == 0 || (batch < atomic_load(&d->batch) && !atomic_load(&d->any_lost)))
 		return 0;
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	int rc = batch >= atomic_load(&d->batch) ? 1 : -lost_error(d, batch);
 
 	pthread_mutex_unlock(&d->lock);
@@ -294,7 +296,7 @@ int chunk_lost(struct store *s, uint64_t id)
 	struct chunk_db *d = &s->chunks->db;
 	int rc = 0;
 
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	for (unsigned i = 0; i < d->nlost; i++)
 		if (id >= d->lost[i].id_from && id <= d->lost[i].id_to)
 			rc = ckpt_fail(d->lost[i].error, "chunk %llu was lost before it was committed: %s", (unsigned long long)id,
@@ -307,7 +309,7 @@ uint64_t chunk_next_id(struct store *s)
 {
 	struct chunk_db *d = &s->chunks->db;
 
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	uint64_t id = d->next_id;
 
 	pthread_mutex_unlock(&d->lock);
@@ -321,7 +323,7 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 	struct chunk_db *d = &s->chunks->db;
 	bool fresh = r->id == 0;
 
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	int rc = chunk_batch_begin(s);
 
 	if (rc)
@@ -416,7 +418,7 @@ int chunk_head_locked(struct store *s, uint64_t id, struct chunk_head *out)
 
 int chunk_head_read(struct store *s, uint64_t id, struct chunk_head *out)
 {
-	pthread_mutex_lock(&s->chunks->db.lock);
+	ckpt_mutex_lock(&s->chunks->db.lock);
 	int rc = chunk_head_locked(s, id, out);
 
 	pthread_mutex_unlock(&s->chunks->db.lock);
@@ -430,7 +432,7 @@ static int row_read(struct store *s, uint64_t id, struct chunk_row *out)
 	struct chunk_row r = { .id = id };
 	int rc = 0;
 
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	sqlite3_stmt *st = stmt(d, ST_ROW, &rc);
 
 	if (!st)
@@ -537,7 +539,7 @@ int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec
 	struct chunk_db *d = &s->chunks->db;
 	int rc = 0, got = 0, e = SQLITE_DONE;
 
-	pthread_mutex_lock(&d->lock);
+	ckpt_mutex_lock(&d->lock);
 	sqlite3_stmt *st = stmt(d, ST_LIST, &rc);
 
 	if (!st)

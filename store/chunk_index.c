@@ -276,7 +276,7 @@ int chunk_index_flush(struct store *s, size_t least)
 	pthread_mutex_unlock(&x->lock);
 	if (!due)
 		return 0;
-	pthread_mutex_lock(&x->flush);
+	ckpt_mutex_lock(&x->flush);
 	while (rc == 0) {
 		/* Nobody else takes committed twins off the list: a batch that is lost is a later one. */
 		uint64_t committed = chunks_committed(s), upto = 0;

@@ -91,7 +91,7 @@ int chunk_submit(struct store *s, struct chunk_job *j)
 		return ckpt_fail(EIO, "the store has failed; open it anew");
 	pthread_mutex_lock(&p->lock);
 	while (!p->stop && p->bytes > 0 && p->bytes + j->len > p->limit)
-		pthread_cond_wait(&p->room, &p->lock);
+		ckpt_cond_wait(&p->room, &p->lock);
 	if (p->stop) {
 		rc = ckpt_fail(ECANCELED, "the store is being closed");
 	} else {
@@ -115,7 +115,7 @@ int chunk_wait(struct store *s, struct chunk_job *j)
 		pthread_mutex_lock(&p->lock);
 		p->waiting++;
 		while (!atomic_load_explicit(&j->done, memory_order_acquire))
-			pthread_cond_wait(&p->done, &p->lock);
+			ckpt_cond_wait(&p->done, &p->lock);
 		p->waiting--;
 		pthread_mutex_unlock(&p->lock);
 	}

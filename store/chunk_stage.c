@@ -290,7 +290,7 @@ int chunk_stage_open(struct store *s)
 		if (rc <= 0)
 			break;
 		from = r.id + 1;
-		pthread_mutex_lock(&d->lock);
+		ckpt_mutex_lock(&d->lock);
 		if (d->next_id < from)
 			d->next_id = from;
 		pthread_mutex_unlock(&d->lock);

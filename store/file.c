@@ -57,7 +57,7 @@ static int64_t monotonic_ns(void)
 
 void file_forget_row(struct store_file *f)
 {
-	pthread_mutex_lock(&f->row_lock);
+	ckpt_mutex_lock(&f->row_lock);
 	manifest_row_release(&f->row);
 	f->row_version = 0;
 	pthread_mutex_unlock(&f->row_lock);
@@ -73,7 +73,7 @@ static struct store_file *file_new(struct store *s, uint64_t ino)
 	f->ino = ino;
 	pthread_rwlock_init(&f->lock, NULL);
 	pthread_mutex_init(&f->row_lock, NULL);
-	pthread_mutex_lock(&s->files->lock);
+	ckpt_mutex_lock(&s->files->lock);
 	f->next = s->files->all;
 	if (f->next)
 		f->next->prev = f;
@@ -140,7 +140,7 @@ void store_file_close(struct store_file *f)
 	if (!f)
 		return;
 	files = f->s->files;
-	pthread_mutex_lock(&files->lock);
+	ckpt_mutex_lock(&files->lock);
 	if (f->prev)
 		f->prev->next = f->next;
 	else
@@ -149,7 +149,7 @@ void store_file_close(struct store_file *f)
 		f->next->prev = f->prev;
 	pthread_mutex_unlock(&files->lock);
 	/* Whoever found it in the list holds its lock; wait for him. */
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	file_drop_session(f);
 	pthread_rwlock_unlock(&f->lock);
 	manifest_row_release(&f->row);
@@ -240,7 +240,7 @@ static void relieve(struct store *s)
 {
 	struct store_file *f;
 
-	pthread_mutex_lock(&s->files->lock);
+	ckpt_mutex_lock(&s->files->lock);
 	for (f = s->files->all; f && over(s); f = f->next) {
 		if (pthread_rwlock_trywrlock(&f->lock))
 			continue;
@@ -275,7 +275,7 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 		return ckpt_fail(EROFS, "the store is read-only");
 	if (!len)
 		return 0;
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	if (off == STORE_APPEND)
 		off = f->size;
 	if (off > INT64_MAX || len > INT64_MAX - off) {
@@ -328,7 +328,7 @@ int store_file_replace(struct store_file *f)
 
 	if (f->readonly)
 		return ckpt_fail(EROFS, "the store is read-only");
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	rc = file_begin(f, true);
 	pthread_rwlock_unlock(&f->lock);
 	return rc;
@@ -342,7 +342,7 @@ int store_file_truncate(struct store_file *f, uint64_t size)
 		return ckpt_fail(EROFS, "the store is read-only");
 	if (size > INT64_MAX)
 		return ckpt_fail(EFBIG, "a file can't be larger than 2^63-1 bytes");
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	if (!size && f->size) {
 		rc = file_begin(f, true);
 	} else {
@@ -367,7 +367,7 @@ int store_file_punch(struct store_file *f, uint64_t off, uint64_t len)
 		return ckpt_fail(EROFS, "the store is read-only");
 	if (!len || len > UINT64_MAX - off)
 		return ckpt_fail(EINVAL, "punch: the range is empty or too long");
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	end = off + len < f->size ? off + len : f->size;
 	rc = f->error ? -f->error : file_begin(f, false);
 	if (!rc && off < end) {
@@ -385,7 +385,7 @@ void store_file_stat(struct store_file *f, struct store_attr *io)
 	uint64_t data, own = 0;
 	size_t i;
 
-	pthread_rwlock_rdlock(&f->lock);
+	ckpt_rwlock_rdlock(&f->lock);
 	if (f->session) {
 		/* An estimate while it is being written: what lies below may be covered by what lies above. */
 		for (i = 0; i < f->ext.n; i++)
@@ -410,7 +410,7 @@ void store_file_stat(struct store_file *f, struct store_attr *io)
 
 void store_file_set_times(struct store_file *f, const struct store_attr *attr, unsigned mask)
 {
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	if (f->session) {
 		f->ctime = mask & STORE_SET_CTIME ? meta_ns(attr->ctime) : meta_now();
 		if (mask & STORE_SET_MTIME)
@@ -423,7 +423,7 @@ void store_file_set_times(struct store_file *f, const struct store_attr *attr, u
 
 void store_file_state(struct store_file *f, struct store_file_state *out)
 {
-	pthread_rwlock_rdlock(&f->lock);
+	ckpt_rwlock_rdlock(&f->lock);
 	*out = (struct store_file_state){
 		.dirty = f->session,
 		.replacing = f->session && f->replacing,

@@ -12,13 +12,13 @@
 static void lock_both(struct store_file *src, struct store_file *dst)
 {
 	if (src == dst) {
-		pthread_rwlock_wrlock(&dst->lock);
+		ckpt_rwlock_wrlock(&dst->lock);
 	} else if (src < dst) {
-		pthread_rwlock_rdlock(&src->lock);
-		pthread_rwlock_wrlock(&dst->lock);
+		ckpt_rwlock_rdlock(&src->lock);
+		ckpt_rwlock_wrlock(&dst->lock);
 	} else {
-		pthread_rwlock_wrlock(&dst->lock);
-		pthread_rwlock_rdlock(&src->lock);
+		ckpt_rwlock_wrlock(&dst->lock);
+		ckpt_rwlock_rdlock(&src->lock);
 	}
 }
 

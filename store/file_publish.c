@@ -59,7 +59,7 @@ static int content_encode(struct files *files, const uint8_t *raw, uint32_t len,
 	if (plain) {
 		memcpy(p + CONTENT_HEAD, raw, len);
 	} else {
-		pthread_mutex_lock(&files->ctx_lock);
+		ckpt_mutex_lock(&files->ctx_lock);
 		rc = codec_encode(files->ctx, raw, len, &(struct codec_hint){ 0 }, NULL, 0, p + CONTENT_HEAD,
 				codec_bound(len), &n, &id, &used_base);
 		pthread_mutex_unlock(&files->ctx_lock);
@@ -90,7 +90,7 @@ static int content_decode(struct files *files, uint64_t version, const uint8_t *
 	raw = malloc(n);
 	if (!raw)
 		return ckpt_fail(ENOMEM, "no memory to read a small file");
-	pthread_mutex_lock(&files->ctx_lock);
+	ckpt_mutex_lock(&files->ctx_lock);
 	rc = codec_decode(files->ctx, p[0], p + CONTENT_HEAD, len - CONTENT_HEAD, NULL, 0, raw, n);
 	pthread_mutex_unlock(&files->ctx_lock);
 	if (rc) {
@@ -559,7 +559,7 @@ int store_file_publish(struct store_file *f, bool durable)
 	bool sync = durable, nothing;
 	int rc = 0;
 
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	nothing = f->readonly || (!f->session && !f->fresh);
 	if (!nothing)
 		rc = publish_locked(f, durable, &sync);
@@ -609,7 +609,7 @@ int store_file_abort(struct store_file *f, bool keep)
 {
 	int rc = 0;
 
-	pthread_rwlock_wrlock(&f->lock);
+	ckpt_rwlock_wrlock(&f->lock);
 	if (f->session && keep && f->size && !f->error && f->s->opt.history_seconds) {
 		rc = keep_torn(f);
 		if (rc)

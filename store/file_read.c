@@ -37,7 +37,7 @@ static int base_segment(struct store_file *f, uint64_t off, uint64_t end, struct
 	out->len = end - off;
 	if (!version)
 		return 0;
-	pthread_mutex_lock(&f->row_lock);
+	ckpt_mutex_lock(&f->row_lock);
 	if (f->row_version != version || off < f->row.off || off >= f->row.end) {
 		manifest_row_release(&f->row);
 		f->row_version = 0;
@@ -219,7 +219,7 @@ ssize_t store_file_read(struct store_file *f, uint64_t off, void *buf, size_t le
 
 	if (len > PTRDIFF_MAX)
 		len = PTRDIFF_MAX;
-	pthread_rwlock_rdlock(&f->lock);
+	ckpt_rwlock_rdlock(&f->lock);
 	if (off >= f->size) {
 		len = 0;
 	} else if (len > f->size - off) {
@@ -239,7 +239,7 @@ int store_file_seek(struct store_file *f, uint64_t off, int whence, uint64_t *ou
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return ckpt_fail(EINVAL, "lseek: whence %d is neither SEEK_DATA nor SEEK_HOLE", whence);
-	pthread_rwlock_rdlock(&f->lock);
+	ckpt_rwlock_rdlock(&f->lock);
 	if (off >= f->size)
 		rc = -ENXIO;
 	while (!rc && off < f->size) {

@@ -171,7 +171,7 @@ int meta_exec(struct store *s, sqlite3_stmt *st)
 
 void meta_lock(struct store *s)
 {
-	pthread_mutex_lock(&s->meta->lock);
+	ckpt_mutex_lock(&s->meta->lock);
 }
 
 void meta_unlock(struct store *s)

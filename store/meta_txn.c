@@ -184,13 +184,14 @@ static int sync_to(struct store *s, uint64_t want)
 		if ((rc = meta_failed(s)) < 0)
 			break;
 		if (m->syncing) {
-			pthread_cond_wait(&m->sync_done, &m->sync_lock);
+			ckpt_cond_wait(&m->sync_done, &m->sync_lock);
 			continue;
 		}
 		m->syncing = true;
 		pthread_mutex_unlock(&m->sync_lock);
 
 		uint64_t covered = atomic_load(&m->commits);
+		ckpt_will_wait();
 		int code = store_vfs_sync(m->wal);
 		if (code != SQLITE_OK) {
 			rc = ckpt_fail(EIO, "meta.db-wal: sync failed");

@@ -1,7 +1,7 @@
 /*
  * pathof.c: from an inode to its path.
  *
- * Upwards from the inode, each step by (parent, cookie) of its row to the dirent that names it (tree.c, 2). 
+ * Upwards from the inode, each step by (parent, cookie) of its row to the dirent that names it (tree.c, 2).
  * The paths of the last few thousand directories asked for are remembered, so that in the common case, a
  * file in a directory seen before, a path costs one step.  A renamed directory changes the paths of all
  * below it: everything is forgotten then.

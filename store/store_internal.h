@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/ckpt_wait.h"
 #include "store.h"
 #include "store_tree.h"
 
