@@ -28,6 +28,7 @@
 enum {
 	FILE_CELL = 64 << 10,       /* what a random write rewrites at most */
 	FILE_INLINE_MAX = 32 << 10, /* content up to here lives in meta.db */
+	FILE_TAIL_MAX = 8 << 10,    /* of a file that grows: what of its end stays in meta.db, rewritten by each append */
 	FILE_STREAM_MIN = 64 << 10, /* a write this large begins a stream where it is */
 	FILE_STAGE_MAX = 1 << 20,   /* new chunks up to here are staged in meta.db rather than wait for chunks.db */
 	FILE_DURABLE_MIN = 1 << 20, /* sessions from here on are synced at publish */

@@ -10,8 +10,9 @@
  *
  * What a version is made of:
  *   - up to FILE_INLINE_MAX bytes: its content, inline in the version's row
- *   - a longer one: manifest rows; and, when the session only appended, a tail of up to FILE_INLINE_MAX bytes inline,
- *     so that a log that grows by lines rewrites one small row and makes no chunk for each line
+ *   - a longer one: manifest rows
+ *   - one that a session only appended to: manifest rows and a tail of up to FILE_TAIL_MAX bytes inline, so that a log that
+ *     grows by lines rewrites one small row and makes no chunk for each line
  *
  * Inline content is stored as: codec id (1 byte), plain length (4, little-endian), codec_check() of the payload (8), payload.
  *
@@ -28,7 +29,7 @@
 #include "file_internal.h"
 #include "store_history.h"
 
-enum { CONTENT_HEAD = 13, APPEND_ENCODE_MAX = 4096 };
+enum { CONTENT_HEAD = 13, APPEND_ENCODE_MAX = 1024 };
 
 /* --- inline content ------------------------------------------------------------------------------ */
 
@@ -295,10 +296,10 @@ static int has_data(struct store_file *f, bool *out)
 /* Step 1: everything is in the inline content or has an id. */
 static int gather(struct store_file *f, struct making *m)
 {
-	bool data, keep_tail;
+	bool grows = f->appended && !f->replacing, data, keep_tail;
 	int rc;
 
-	if (f->size <= FILE_INLINE_MAX) {
+	if (f->size <= (grows ? FILE_TAIL_MAX : FILE_INLINE_MAX)) {
 		m->small = true;
 		rc = has_data(f, &data);
 		if (rc || !data)
@@ -312,7 +313,7 @@ static int gather(struct store_file *f, struct making *m)
 		rc = file_flush_blocks(f, 0, UINT64_MAX);
 		if (rc)
 			return rc;
-		keep_tail = f->appended && f->tail_len && f->tail_len <= FILE_INLINE_MAX
+		keep_tail = grows && f->tail_len && f->tail_len <= FILE_TAIL_MAX
 				&& f->tail_off + f->tail_len == f->size;
 		if (keep_tail) {
 			m->raw = malloc(f->tail_len);
@@ -328,7 +329,7 @@ static int gather(struct store_file *f, struct making *m)
 			rc = file_harvest(f, true);
 	}
 	if (!rc && m->raw)
-		rc = content_encode(f->s->files, m->raw, m->raw_len, f->appended && m->raw_len > APPEND_ENCODE_MAX,
+		rc = content_encode(f->s->files, m->raw, m->raw_len, grows && m->raw_len > APPEND_ENCODE_MAX,
 				&m->content, &m->content_len);
 	return rc;
 }

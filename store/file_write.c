@@ -461,7 +461,7 @@ static int restart_tail(struct store_file *f)
  */
 static int stream_at_end(struct store_file *f)
 {
-	uint64_t from = f->size > FILE_INLINE_MAX / 2 ? f->size - FILE_INLINE_MAX / 2 : 0, off, last = f->size;
+	uint64_t from = f->size > FILE_TAIL_MAX / 2 ? f->size - FILE_TAIL_MAX / 2 : 0, off, last = f->size;
 	struct segment g = { 0 };
 	uint8_t *bytes;
 	int rc;
