@@ -11,6 +11,10 @@
  *   CODEC_CONST     one period, 1, 2, 4 or 8 bytes, that repeats over the whole chunk
  *   CODEC_RAW       the bytes
  *   CODEC_ZSTD      one zstd frame (RFC 8878) without content size and checksum
+ *   CODEC_PLANES    bytes of elements, plane by plane: codec_planes.h
+ *   CODEC_FLOATS    floats as tokens and low bits: codec_float.h
+ *   CODEC_DELTA     elements as differences to the base's; the only one that needs a base: codec_delta.h
+ *   CODEC_IMAGE     pixels by what their neighbours predict: codec_image.h
  *
  * Decoding is total: whatever the payload says, it writes exactly raw_len bytes or fails, in time linear in
  * raw_len, and never touches memory outside its arguments.
@@ -27,6 +31,10 @@ enum codec_id {
 	CODEC_CONST = 1,
 	CODEC_RAW = 2,
 	CODEC_ZSTD = 3,
+	CODEC_PLANES = 4,
+	CODEC_FLOATS = 5,
+	CODEC_DELTA = 6,
+	CODEC_IMAGE = 7,
 };
 
 enum codec_kind { CODEC_BYTES = 0, CODEC_FLOAT, CODEC_INT, CODEC_PIXELS };
@@ -37,13 +45,13 @@ struct codec_hint {
 	uint8_t kind;          /* enum codec_kind */
 	uint8_t exponent_bits; /* of a float: 8 for fp32 and bf16, 5 for fp16, 11 for fp64; else 0 */
 	uint8_t reserved;
-	uint32_t row;          /* bytes of a row (last dimension), for predictors; 0 unknown */
+	uint32_t row; /* bytes of a row (last dimension), for predictors; 0 unknown */
 };
 
-/* How hard to try: the first two are for saving (and alike until there is a slower codec), the last for idle time. */
+/* How hard to try: the first two are for saving (and alike), the last for idle time. */
 enum codec_effort { CODEC_FAST, CODEC_DEFAULT, CODEC_MAX };
 
-/* Scratch memory and zstd contexts of one thread; never shared between threads. */
+/* Scratch memory (some 6 MiB, touched as far as chunks are long) and zstd contexts of one thread; never shared. */
 struct codec_ctx;
 
 /* Makes a context, to be freed with codec_ctx_free(). -ENOMEM. */
@@ -58,8 +66,9 @@ size_t codec_bound(size_t raw_len);
 
 /*
  * Encodes raw[0, raw_len), 1 <= raw_len <= CODEC_CHUNK_MAX, into out (cap >= codec_bound(raw_len)).
- * base/base_len: the predecessor's plain bytes or NULL/0.  *used_base tells whether the payload needs it.
- * -EINVAL for lengths out of range, -ENOMEM.
+ * base/base_len: the predecessor's plain bytes or NULL/0, of any length.  *used_base tells whether the
+ * payload needs it, which is so only when that saves about 3 % and more against doing without. -EINVAL for
+ * lengths out of range, -ENOMEM.
  */
 int codec_encode(struct codec_ctx *ctx, const uint8_t *raw, size_t raw_len, const struct codec_hint *hint,
 		const uint8_t *base, size_t base_len, uint8_t *out, size_t cap, size_t *out_len, int *id,

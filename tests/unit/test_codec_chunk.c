@@ -89,7 +89,7 @@ static const struct {
 	{ "period 3", fill_3, CODEC_ZSTD, 100 },
 	{ "nearly zeros", fill_nearly, CODEC_ZSTD, 100 },
 	{ "noise", fill_noise, CODEC_RAW, 256 << 10 },
-	{ "floats", fill_floats, CODEC_ZSTD, 250 << 10 },
+	{ "floats", fill_floats, CODEC_FLOATS, 211 << 10 },
 	{ "text", fill_text, CODEC_ZSTD, 90 << 10 },
 	{ "ramp", fill_ramp, CODEC_ZSTD, 2000 },
 };

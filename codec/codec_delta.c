@@ -1,0 +1,324 @@
+/*
+ * codec_delta.c: see codec_delta.h.
+ */
+#include "codec/codec_delta.h"
+
+#include <string.h>
+
+enum {
+	HEAD = 6,
+	WIDTH_MASK = 3,
+	ORDERED = 4,
+	RUNS = 8,
+	MODE_SHIFT = 4,
+	FLAGS = 63,
+	BY_NONE = 0,
+	BY_EXPONENT = 1,
+	BY_SCALES = 2,
+	EXPONENT_BITS_MAX = 11,
+
+	BLOCK = 16, /* elements */
+	ELEMENTS_MIN = 16,
+	CONTEXTS = 12, /* of the exponent: more bring nothing */
+	SCALED_MIN = 1 << 14,
+};
+
+static size_t blocks_of(size_t n)
+{
+	return (n + BLOCK - 1) / BLOCK;
+}
+
+static size_t block_bytes(size_t block, size_t n, unsigned lg)
+{
+	size_t first = block * BLOCK;
+
+	return (n - first < BLOCK ? n - first : BLOCK) << lg;
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	uint64_t v, any = 0;
+
+	for (; n >= 8; n -= 8, p += 8) {
+		memcpy(&v, p, sizeof v);
+		any |= v;
+	}
+	while (n > 0)
+		any |= p[--n];
+	return any == 0;
+}
+
+static size_t put_number(uint8_t *p, size_t v)
+{
+	size_t n = 0;
+
+	for (; v >= 128; v >>= 7)
+		p[n++] = (uint8_t)(v | 128);
+	p[n++] = (uint8_t)v;
+	return n;
+}
+
+/*
+ * If many blocks of w->u are zero: takes them out and writes runs to out.  *live: how many values are
+ * left.  Returns the section's length, 0 when nothing was done.
+ */
+static size_t take_out_zeros(
+		struct codec_work *w, size_t n, unsigned lg, uint8_t *out, size_t cap, size_t *live)
+{
+	size_t blocks = blocks_of(n), zeros = 0, runs = 0, len = 4, run = 0, to = 0;
+	bool zero = true;
+
+	for (size_t b = 0; b < blocks; b++) {
+		bool z = all_zero(w->u + (b * BLOCK << lg), block_bytes(b, n, lg));
+
+		w->other[b] = z;
+		zeros += z;
+		runs += b == 0 || z != w->other[b - 1];
+	}
+	if (zeros < blocks / 16 + 1 || runs > blocks / 8 + 2 || cap < 4 + 3 * (runs + 2))
+		return 0;
+	for (size_t b = 0; b < blocks; b++) {
+		size_t k = block_bytes(b, n, lg);
+
+		if (w->other[b] != zero) {
+			len += put_number(out + len, run);
+			zero = !zero;
+			run = 0;
+		}
+		run++;
+		if (!zero) {
+			memmove(w->u + to, w->u + (b * BLOCK << lg), k);
+			to += k;
+		}
+	}
+	len += put_number(out + len, run);
+	codec_put32(out, (uint32_t)(len - 4));
+	*live = to >> lg;
+	return len;
+}
+
+/* Keeps of x[0, n), one byte an element, those in blocks that are live. */
+static void keep_live(const uint8_t *zero, uint8_t *x, size_t n)
+{
+	size_t to = 0;
+
+	for (size_t b = 0; b < blocks_of(n); b++) {
+		size_t k = block_bytes(b, n, 0);
+
+		if (zero[b])
+			continue;
+		memmove(x + to, x + b * BLOCK, k);
+		to += k;
+	}
+}
+
+/* Reads runs into w->other; the place after them, or NULL. */
+static const uint8_t *get_runs(
+		struct codec_work *w, const uint8_t *p, const uint8_t *end, size_t n, size_t *live)
+{
+	size_t blocks = blocks_of(n), b = 0;
+	const uint8_t *stop;
+	bool zero = true;
+
+	if (end - p < 4 || codec_get32(p) > (size_t)(end - p) - 4)
+		return NULL;
+	stop = p + 4 + codec_get32(p);
+	*live = 0;
+	for (p += 4; p < stop; zero = !zero) {
+		size_t run = 0;
+		unsigned shift = 0;
+
+		do {
+			if (p == stop || shift > 14)
+				return NULL;
+			run |= (size_t)(*p & 127) << shift;
+			shift += 7;
+		} while (*p++ & 128);
+		if (run > blocks - b)
+			return NULL;
+		for (; run > 0; run--, b++) {
+			w->other[b] = zero;
+			*live += zero ? 0 : block_bytes(b, n, 0);
+		}
+	}
+	return b == blocks ? stop : NULL;
+}
+
+/* Puts the zeros back into w->u, which holds the live values: from the end, so that nothing is overwritten. */
+static void put_zeros_back(struct codec_work *w, size_t n, unsigned lg, size_t live)
+{
+	size_t from = live << lg;
+
+	for (size_t b = blocks_of(n); b-- > 0;) {
+		uint8_t *to = w->u + (b * BLOCK << lg);
+		size_t k = block_bytes(b, n, lg);
+
+		if (w->other[b]) {
+			memset(to, 0, k);
+		} else {
+			from -= k;
+			memmove(to, w->u + from, k);
+		}
+	}
+}
+
+/* An exponent that few of the base's exceed, by a look at some: context 0. */
+static unsigned find_top(const uint8_t *base, const struct codec_layout *lay, size_t n)
+{
+	uint32_t count[1 << EXPONENT_BITS_MAX] = { 0 }, above = 0, seen = 0;
+	unsigned top = (1u << lay->exponent_bits) - 1;
+	size_t step = n / 2048 + 1;
+
+	for (size_t i = 0; i < n; i += step, seen++)
+		count[codec_exponent(base + (i << lay->lg), lay)]++;
+	for (; top > 0; top--) {
+		above += count[top];
+		if (above > seen / 64)
+			break;
+	}
+	return top;
+}
+
+static void exponent_contexts(const struct codec_work *w, const uint8_t *base, const struct codec_layout *lay,
+		size_t n, unsigned top, unsigned contexts)
+{
+	w->loops->exponent_context[lay->lg](
+			base, n, (8u << lay->lg) - lay->exponent_bits, top, contexts - 1, w->ctx);
+}
+
+/* Finds scales and their contexts in w->other; whether these are better than `best` bytes. */
+static bool find_scales(struct codec_work *w, const uint8_t *base, size_t n, const struct codec_layout *lay,
+		struct codec_scales *s, uint8_t *out, size_t cap, size_t *scales_len, size_t best)
+{
+	if (!w->thorough || n < SCALED_MIN || lay->row < CODEC_ROW_MIN || lay->row > CODEC_ROW_MAX ||
+			lay->row > n / 2)
+		return false;
+	/* twice the length of the step: tokens 2 * t + sign, t = 2 * (length - 1) + one bit */
+	for (size_t i = 0; i < n; i++)
+		w->level[i] = (uint16_t)((w->token[i] >> 1) + 2 * codec_exponent(base + (i << lay->lg), lay));
+	codec_scales_find(w, n, lay->row, s);
+	codec_scales_centre(w, base, lay, n, s);
+	codec_scales_context(w, base, lay, n, s, w->other);
+	*scales_len = codec_scales_put(w, s, out, cap);
+	return *scales_len > 0 && *scales_len + codec_numbers_estimate(w, w->other, RANS_CONTEXTS, n) < best;
+}
+
+size_t codec_delta_encode(struct codec_work *w, const uint8_t *raw, size_t len, const uint8_t *base,
+		size_t base_len, const struct codec_layout *lay, uint8_t *out, size_t cap)
+{
+	unsigned lg = lay->lg, mode = BY_NONE, contexts = 1, top = 0;
+	size_t common = len < base_len ? len : base_len,
+	       n = common < lay->phase ? 0 : (common - lay->phase) >> lg;
+	size_t tail = len - lay->phase - (n << lg), at = HEAD, live = n, runs = 0, k = 0;
+	const uint8_t *elements = raw + lay->phase, *from = base + lay->phase, *ctx = NULL;
+	struct codec_scales scales;
+	bool ordered = lay->exponent_bits != 0;
+
+	if (n < ELEMENTS_MIN || cap < HEAD + lay->phase + tail)
+		return 0;
+	if (ordered && (lay->exponent_bits + 4u > 8u << lg || lay->exponent_bits > EXPONENT_BITS_MAX))
+		return 0;
+	memcpy(out + at, raw, lay->phase);
+	at += lay->phase;
+	memcpy(out + at, elements + (n << lg), tail);
+	at += tail;
+
+	w->loops->difference[lg](elements, from, n, ordered, w->u);
+	runs = take_out_zeros(w, n, lg, out + at, cap - at, &live);
+	at += runs;
+	w->loops->length_token[lg](w->u, live, w->token);
+	bins_length(&w->bins, lg);
+	if (ordered && live >= 1024) {
+		contexts = live >= SCALED_MIN ? CONTEXTS : CONTEXTS / 3;
+		mode = BY_EXPONENT;
+		top = find_top(from, lay, n);
+		exponent_contexts(w, from, lay, n, top, contexts);
+		if (runs > 0)
+			keep_live(w->other, w->ctx, n);
+		ctx = w->ctx;
+		if (w->thorough && runs == 0 &&
+				find_scales(w, from, n, lay, &scales, out + at, cap - at, &k,
+						codec_numbers_estimate(w, ctx, contexts, n))) {
+			mode = BY_SCALES;
+			contexts = RANS_CONTEXTS;
+			top = 0;
+			ctx = w->other;
+			at += k;
+		}
+	}
+	k = codec_numbers_encode(w, ctx, contexts, live, out + at, cap - at);
+	if (k == 0)
+		return 0;
+	out[0] = (uint8_t)(lg | (ordered ? ORDERED : 0) | (runs ? RUNS : 0) | mode << MODE_SHIFT);
+	out[1] = lay->exponent_bits;
+	out[2] = lay->phase;
+	out[3] = (uint8_t)contexts;
+	codec_put16(out + 4, top);
+	return at + k;
+}
+
+/* What a header says, if it says nothing wrong. */
+static bool get_head(const uint8_t *in, struct codec_layout *lay, unsigned *mode)
+{
+	bool ordered = in[0] & ORDERED;
+
+	*mode = (unsigned)in[0] >> MODE_SHIFT;
+	*lay = (struct codec_layout){ .lg = in[0] & WIDTH_MASK, .exponent_bits = in[1], .phase = in[2] };
+	if (in[0] & ~FLAGS || *mode > BY_SCALES || lay->phase >> lay->lg != 0)
+		return false;
+	if (ordered ? lay->exponent_bits < 2 || lay->exponent_bits > EXPONENT_BITS_MAX ||
+							lay->exponent_bits + 4u > 8u << lay->lg
+		    : lay->exponent_bits != 0 || *mode != BY_NONE)
+		return false;
+	switch (*mode) {
+	case BY_NONE:
+		return in[3] == 1 && codec_get16(in + 4) == 0;
+	case BY_EXPONENT:
+		return in[3] >= 2 && in[3] <= RANS_CONTEXTS;
+	default:
+		return in[3] == RANS_CONTEXTS && codec_get16(in + 4) == 0 && !(in[0] & RUNS);
+	}
+}
+
+bool codec_delta_decode(struct codec_work *w, const uint8_t *in, size_t in_len, const uint8_t *base,
+		size_t base_len, uint8_t *raw, size_t len)
+{
+	size_t common = len < base_len ? len : base_len, n, tail, live;
+	const uint8_t *p = in + HEAD, *end = in + in_len, *from;
+	struct codec_layout lay;
+	struct codec_scales scales;
+	unsigned mode;
+
+	if (in_len < HEAD || !get_head(in, &lay, &mode) || lay.phase > common)
+		return false;
+	from = base + lay.phase;
+	n = live = (common - lay.phase) >> lay.lg;
+	tail = len - lay.phase - (n << lay.lg);
+	if ((size_t)(end - p) < lay.phase + tail)
+		return false;
+	memcpy(raw, p, lay.phase);
+	memcpy(raw + len - tail, p + lay.phase, tail);
+	p += lay.phase + tail;
+	if (in[0] & RUNS) {
+		p = get_runs(w, p, end, n, &live);
+		if (p == NULL)
+			return false;
+	}
+	if (mode == BY_EXPONENT) {
+		exponent_contexts(w, from, &lay, n, codec_get16(in + 4), in[3]);
+		if (in[0] & RUNS)
+			keep_live(w->other, w->ctx, n);
+	} else if (mode == BY_SCALES) {
+		p = codec_scales_get(w, n, p, end, &scales);
+		if (p == NULL)
+			return false;
+		codec_scales_context(w, from, &lay, n, &scales, w->ctx);
+	}
+	bins_length(&w->bins, lay.lg);
+	if (!codec_numbers_decode(w, mode == BY_NONE ? NULL : w->ctx, in[3], live, p, (size_t)(end - p)))
+		return false;
+	if (in[0] & RUNS)
+		put_zeros_back(w, n, lay.lg, live);
+	w->loops->sum[lay.lg](w->u, from, n, in[0] & ORDERED, raw + lay.phase);
+	return true;
+}
