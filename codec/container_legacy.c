@@ -4,11 +4,12 @@
  *   p0 magic number | p1 1001 | p2 sys_info | p3 the object | p4 [storage keys]     five pickles, one after the other
  *   then for each key of p4: i64 number of elements, their bytes                    no padding, no end mark
  *
- * A file that ends inside a pickle is torn.  Otherwise it must be as long as its storages say: the sum over the
- * distinct storages that p3 names (container_pickle.c finds them) of 8 + elements * width is what must follow
+ * A file that ends inside a pickle is torn.  Otherwise it must be as long as its storages say: the sum over
+ * the distinct storages that p3 names (pickle_walk.c finds them) of 8 + elements * width is what must follow
  * p4, and p4 must list the same keys.  Where the walk meets what it does not understand the answer is NONE.
  *
- * torch.save() may be called several times on one open file: another head behind the last storage starts over.
+ * torch.save() may be called several times on one open file: another head behind the last storage starts
+ * over.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -66,7 +67,7 @@ static int settle(struct save *v)
 	return PICKLE_ON;
 }
 
-static int add_storage(void *arg, uint64_t key, uint64_t bytes)
+static int add_storage(void *arg, const struct pickle_storage *s)
 {
 	struct save *v = arg;
 
@@ -89,7 +90,7 @@ static int add_storage(void *arg, uint64_t key, uint64_t bytes)
 			v->room = room;
 		}
 	}
-	v->storage[v->storages++] = (struct storage){ key, bytes };
+	v->storage[v->storages++] = (struct storage){ s->key, s->bytes };
 	return PICKLE_ON;
 }
 
@@ -105,8 +106,8 @@ static int add_key(void *arg, const uint64_t *key)
 }
 
 /*
- * The five pickles from *pos on; then *pos is where the storages begin and *bytes how long they are.  Answers as
- * container_pickle() does.
+ * The five pickles from *pos on; then *pos is where the storages begin and *bytes how long they are.  Answers
+ * as container_pickle() does.
  */
 static int one_save(struct container_src *s, struct save *v, uint64_t *pos, uint64_t *bytes)
 {
@@ -118,6 +119,7 @@ static int one_save(struct container_src *s, struct save *v, uint64_t *pos, uint
 			.storage = i == OBJECT ? add_storage : NULL,
 			.string = i == KEYS ? add_key : NULL,
 			.arg = v,
+			.id_len = 6,
 		};
 
 		rc = container_pickle(s, pos, READ_MAX, &events);

@@ -1,8 +1,5 @@
 /*
- * container_pickle.h: a walk over the opcodes of one pickle, for the storages that it names.
- *
- * Nothing is built and nothing executed.  What a caller is told are the persistent ids by which torch names
- * storages, and short strings.
+ * container_pickle.h: one pickle of a file, walked (pickle_walk.h).
  */
 #ifndef CONTAINER_PICKLE_H
 #define CONTAINER_PICKLE_H
@@ -11,20 +8,7 @@
 #include <stdint.h>
 
 #include "container_internal.h"
-
-/* How a step ends, or -errno. PICKLE_BEYOND: written in a way that is not understood here. */
-enum { PICKLE_ENDS = 0, PICKLE_ON = 1, PICKLE_BEYOND = 2 };
-
-struct pickle_events {
-	/*
-	 * A storage of `bytes` bytes, named by the string whose hash is `key`; told each time it is referred to.
-	 * NULL: an id is not to be expected here, and beyond us.
-	 */
-	int (*storage)(void *arg, uint64_t key, uint64_t bytes);
-	/* A string: its hash; NULL where it is too long for a name or a word of torch's own. May be NULL. */
-	int (*string)(void *arg, const uint64_t *key);
-	void *arg;
-};
+#include "pickle_walk.h"
 
 /*
  * Walks from *pos to behind the pickle's STOP and sets *pos to there.  PICKLE_ON; PICKLE_ENDS when the file
