@@ -1,0 +1,67 @@
+/*
+ * pickle_build.h: the state of the parser, and what its opcodes do to the graph (pickle_build.c).
+ */
+#ifndef PICKLE_BUILD_H
+#define PICKLE_BUILD_H
+
+#include "pickle_internal.h"
+
+struct pickle_parser {
+	struct pickle *g; /* what is being built */
+	const struct pickle_limits *limits;
+	struct pickle_op op;
+
+	uint32_t *stack;
+	size_t height, stack_cap;
+	uint32_t *mark;
+	size_t marks, mark_cap;
+	uint32_t *memo; /* ref + 1; 0 is not set */
+	size_t memo_cap, memo_set;
+
+	uint32_t *seen; /* hash table of globals: number + 1; a power of 2 places */
+	size_t seen_cap;
+};
+
+/* -EBADMSG with a message that names what is wrong, and where. */
+int build_bad(const struct pickle_parser *s, const char *what);
+
+/*
+ * Makes room for `need` items of `size` bytes in the array that the pointer at p points to, *cap items long
+ * now, within the limit of memory.  What is new is not zeroed.
+ */
+int build_grow(struct pickle_parser *s, void *p, size_t *cap, size_t need, size_t size);
+static inline int build_room(struct pickle_parser *s, void *p, size_t *cap, size_t need, size_t size)
+{
+	return need <= *cap ? 0 : build_grow(s, p, cap, need, size);
+}
+
+/* Values above the last mark; whether there are n of them; taking that mark off, with *n values above it. */
+size_t build_above(const struct pickle_parser *s);
+int build_need(const struct pickle_parser *s, size_t n);
+int build_unmark(struct pickle_parser *s, size_t *n);
+
+/* Makes a node and pushes it. The caller fills in its value through the pointer, before anything else is made. */
+int build_node(struct pickle_parser *s, enum pickle_kind kind, struct pickle_node **out);
+
+/* The same for a value: given, or taken from the argument of the opcode in s->op. */
+int build_int(struct pickle_parser *s, enum pickle_kind kind, int64_t v);
+int build_text(struct pickle_parser *s, enum pickle_kind kind);
+int build_float(struct pickle_parser *s);
+int build_long(struct pickle_parser *s);
+int build_decimal(struct pickle_parser *s);
+int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, uint32_t name, uint32_t name_len);
+int build_stack_global(struct pickle_parser *s);
+
+/* A TUPLE or FROZENSET of the top n values; a call of the top n: function, arguments, keywords, or one persistent id. */
+int build_tuple(struct pickle_parser *s, enum pickle_kind kind, size_t n);
+int build_call(struct pickle_parser *s, enum pickle_kind kind, size_t n);
+
+/* A LIST, DICT or SET: empty, or of what lies above the mark. */
+int build_container(struct pickle_parser *s, enum pickle_kind kind);
+int build_container_of(struct pickle_parser *s, enum pickle_kind kind, enum pickle_fill_kind how);
+
+/* Adds the top n values, or those above the mark, to the value below them. */
+int build_fill(struct pickle_parser *s, enum pickle_fill_kind kind, size_t n);
+int build_fill_to_mark(struct pickle_parser *s, enum pickle_fill_kind kind);
+
+#endif

@@ -1,0 +1,354 @@
+/*
+ * pickle_parse.c: the stack machine that turns a pickle into a graph.
+ *
+ *   stack    refs, raw; a MARK is a height of the stack, kept aside, below which nothing may be taken
+ *   memo     number -> raw ref that was on top when it was put
+ *
+ * Memory is bounded three times: by what the caller allows, by the pickle (an opcode makes at most one
+ * node, and takes what it puts into a container from the stack, so children <= opcodes), and by the rule that a
+ * memo's number is below the pickle's length, since a pickler numbers what it has written.
+ */
+#include "codec/pickle_graph.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec/ckpt_error.h"
+#include "pickle_build.h"
+
+#define BYTES_MAX ((size_t)1 << 30)
+#define OPS_MAX ((size_t)1 << 27)
+
+const struct pickle_limits pickle_limits_default = {
+	.bytes = BYTES_MAX,
+	.ops = OPS_MAX,
+	.marks = 100000,
+	.memory = (size_t)1 << 30,
+};
+
+/* The memo. */
+static int put(struct pickle_parser *s, uint64_t number)
+{
+	size_t had = s->memo_cap;
+	int rc = build_need(s, 1);
+
+	if (rc < 0)
+		return rc;
+	if (number >= s->g->len)
+		return build_bad(s, "a memo number beyond the pickle's length");
+	rc = build_room(s, &s->memo, &s->memo_cap, (size_t)number + 1, sizeof *s->memo);
+	if (rc < 0)
+		return rc;
+	memset(s->memo + had, 0, (s->memo_cap - had) * sizeof *s->memo);
+	s->memo_set += s->memo[number] == 0;
+	s->memo[number] = s->stack[s->height - 1] + 1;
+	return 0;
+}
+
+/* An alias of `from`, which is on the stack already or in the memo. */
+static int alias(struct pickle_parser *s, uint32_t from)
+{
+	struct pickle_node *n;
+	uint32_t target = pickle_target(s->g, from);
+	int rc = build_node(s, PICKLE_ALIAS, &n);
+
+	if (rc < 0)
+		return rc;
+	n->a = target;
+	n->b = from;
+	s->g->node[target].flags |= PICKLE_SHARED;
+	return 0;
+}
+
+static int get(struct pickle_parser *s, uint64_t number)
+{
+	if (number >= s->memo_cap || s->memo[number] == 0)
+		return build_bad(s, "a memo number that was never set");
+	return alias(s, s->memo[number] - 1);
+}
+
+/*
+ * A call whose result nobody keeps was made for what it does to its arguments: dill finishes functions and classes
+ * so.  Who writes such a value out again must know that the graph does not tell all of it.
+ */
+static void thrown_away(struct pickle_parser *s, uint32_t ref)
+{
+	struct pickle *g = s->g;
+	const struct pickle_call *c = pickle_call(g, ref);
+	struct pickle_node *args;
+
+	if (c == NULL || g->node[ref].kind == PICKLE_ALIAS)
+		return;
+	g->odd.thrown_away++;
+	args = &g->node[pickle_target(g, c->args)];
+	if (args->kind != PICKLE_TUPLE || (args->flags & PICKLE_CALL_SEEN) != 0)
+		return;
+	args->flags |= PICKLE_CALL_SEEN;
+	for (uint32_t i = 0; i < args->b; i++)
+		g->node[pickle_target(g, g->child[args->a + i])].flags |= PICKLE_TOUCHED;
+}
+
+static int pop(struct pickle_parser *s)
+{
+	if (s->marks > 0 && build_above(s) == 0) {
+		s->marks--;
+		return 0;
+	}
+	if (build_need(s, 1) < 0)
+		return build_bad(s, "nothing on the stack");
+	thrown_away(s, s->stack[--s->height]);
+	return 0;
+}
+
+static int pop_mark(struct pickle_parser *s)
+{
+	size_t n;
+	int rc = build_unmark(s, &n);
+
+	for (; rc == 0 && n > 0; n--)
+		thrown_away(s, s->stack[--s->height]);
+	return rc;
+}
+
+static int set_mark(struct pickle_parser *s)
+{
+	int rc;
+
+	if (s->marks >= s->limits->marks)
+		return ckpt_fail(EFBIG, "pickle: more than %zu open marks", s->limits->marks);
+	rc = build_room(s, &s->mark, &s->mark_cap, s->marks + 1, sizeof *s->mark);
+	if (rc == 0)
+		s->mark[s->marks++] = (uint32_t)s->height;
+	return rc;
+}
+
+static int frame(struct pickle_parser *s)
+{
+	struct pickle *g = s->g;
+	int rc;
+
+	if (s->op.n > g->len - s->op.next)
+		return build_bad(s, "a frame longer than the pickle");
+	rc = build_room(s, &g->frame, &g->frame_cap, (size_t)g->frames + 1, sizeof *g->frame);
+	if (rc == 0)
+		g->frame[g->frames++] = s->op.pos;
+	return rc;
+}
+
+static int proto(struct pickle_parser *s)
+{
+	struct pickle *g = s->g;
+
+	if (s->op.n > 5)
+		return ckpt_fail(ENOTSUP, "pickle protocol %u is not known", (unsigned)s->op.n);
+	if (s->op.n > g->protocol)
+		g->protocol = (unsigned)s->op.n;
+	g->odd.protos++;
+	g->odd.proto_late |= s->op.pos != 0;
+	return 0;
+}
+
+static int tuple(struct pickle_parser *s, size_t n)
+{
+	int rc = build_need(s, n);
+
+	return rc < 0 ? rc : build_tuple(s, PICKLE_TUPLE, n);
+}
+
+static int tuple_to_mark(struct pickle_parser *s, enum pickle_kind kind)
+{
+	size_t n;
+	int rc = build_unmark(s, &n);
+
+	return rc < 0 ? rc : build_tuple(s, kind, n);
+}
+
+/* Carries out the opcode in s->op, all but STOP. */
+static int step(struct pickle_parser *s)
+{
+	switch (s->op.op) {
+	case 0x80:
+		return proto(s);
+	case 0x95:
+		return frame(s);
+	case '(':
+		return set_mark(s);
+	case '0':
+		return pop(s);
+	case '1':
+		return pop_mark(s);
+	case '2': /* DUP */
+		return build_need(s, 1) < 0 ? -EBADMSG : alias(s, s->stack[s->height - 1]);
+	case 'N':
+		return build_int(s, PICKLE_NONE, 0);
+	case 0x88:
+	case 0x89:
+		return build_int(s, PICKLE_BOOL, s->op.op == 0x88);
+	case 'I':
+		return build_decimal(s);
+	case 'J':
+		return build_int(s, PICKLE_INT, (int32_t)(uint32_t)s->op.n);
+	case 'K':
+	case 'M':
+		return build_int(s, PICKLE_INT, (int64_t)s->op.n);
+	case 0x8a:
+	case 0x8b:
+		return build_long(s);
+	case 'G':
+		return build_float(s);
+	case 'X':
+	case 0x8c:
+	case 0x8d:
+		return build_text(s, PICKLE_STR);
+	case 'T':
+	case 'U':
+		return build_text(s, PICKLE_STR8);
+	case 'B':
+	case 'C':
+	case 0x8e:
+		return build_text(s, PICKLE_BYTES);
+	case 0x96:
+		return build_text(s, PICKLE_BYTEARRAY);
+	case ')':
+		return build_tuple(s, PICKLE_TUPLE, 0);
+	case 0x85:
+	case 0x86:
+	case 0x87:
+		return tuple(s, s->op.op - 0x84u);
+	case 't':
+		return tuple_to_mark(s, PICKLE_TUPLE);
+	case 0x91:
+		return tuple_to_mark(s, PICKLE_FROZENSET);
+	case ']':
+		return build_container(s, PICKLE_LIST);
+	case '}':
+		return build_container(s, PICKLE_DICT);
+	case 0x8f:
+		return build_container(s, PICKLE_SET);
+	case 'l':
+		return build_container_of(s, PICKLE_LIST, PICKLE_FILL_APPEND);
+	case 'd':
+		return build_container_of(s, PICKLE_DICT, PICKLE_FILL_ITEMS);
+	case 'a':
+		return build_fill(s, PICKLE_FILL_APPEND, 1);
+	case 's':
+		return build_fill(s, PICKLE_FILL_ITEMS, 2);
+	case 'b':
+		return build_fill(s, PICKLE_FILL_STATE, 1);
+	case 'e':
+		return build_fill_to_mark(s, PICKLE_FILL_APPEND);
+	case 'u':
+		return build_fill_to_mark(s, PICKLE_FILL_ITEMS);
+	case 0x90:
+		return build_fill_to_mark(s, PICKLE_FILL_ADD);
+	case 'c':
+		return build_global(s, s->op.text, s->op.len, s->op.text2, s->op.len2);
+	case 0x93:
+		return build_stack_global(s);
+	case 'R':
+		return build_call(s, PICKLE_REDUCE, 2);
+	case 0x81:
+		return build_call(s, PICKLE_NEWOBJ, 2);
+	case 0x92:
+		return build_call(s, PICKLE_NEWOBJ_EX, 3);
+	case 'Q':
+		return build_call(s, PICKLE_PERSID, 1);
+	case 'q':
+	case 'r':
+		return put(s, s->op.n);
+	case 0x94:
+		return put(s, s->memo_set);
+	case 'h':
+	case 'j':
+		return get(s, s->op.n);
+	}
+	return build_bad(s, "an opcode without a meaning");
+}
+
+static int run(struct pickle_parser *s, size_t *end)
+{
+	size_t pos = 0;
+
+	for (size_t ops = 0;; ops++) {
+		int rc;
+
+		if (ops >= s->limits->ops || ops >= OPS_MAX)
+			return ckpt_fail(EFBIG, "pickle of more than %zu opcodes", ops);
+		rc = pickle_take(s->g->p, s->g->len, pos, &s->op);
+		if (rc < 0)
+			return rc;
+		pos = s->op.next;
+		if (s->op.op == '.')
+			break;
+		rc = step(s);
+		if (rc < 0)
+			return rc;
+	}
+	if (s->height == 0 || build_above(s) == 0)
+		return build_bad(s, "nothing on the stack");
+	s->g->root = s->stack[s->height - 1];
+	s->g->odd.left = (uint32_t)(s->height - 1);
+	*end = pos;
+	return 0;
+}
+
+/* Gives back what growing left over, and what only parsing needed. */
+static void settle(struct pickle_parser *s)
+{
+	free(s->stack);
+	free(s->mark);
+	free(s->memo);
+	free(s->seen);
+	s->g->memory -= s->stack_cap * sizeof *s->stack + s->mark_cap * sizeof *s->mark +
+		s->memo_cap * sizeof *s->memo;
+}
+
+/*
+ * Arrays as long as a pickle of this length makes them when torch wrote it: memory that is not touched costs
+ * nothing, growing step by step does.  What is short of the mark grows, and what is limited starts small.
+ */
+static int expect(struct pickle_parser *s)
+{
+	struct pickle *g = s->g;
+	size_t n = g->len < s->limits->memory / 8 ? g->len : 0;
+	int rc = build_room(s, &g->child, &g->child_cap, n / 10 + 1, sizeof *g->child);
+
+	if (rc == 0)
+		rc = build_room(s, &g->node, &g->node_cap, n / 5 + 1, sizeof *g->node);
+	if (rc == 0)
+		rc = build_room(s, &g->call, &g->call_cap, n / 35 + 1, sizeof *g->call);
+	return rc;
+}
+
+int pickle_parse(const uint8_t *p, size_t len, const struct pickle_limits *limits, struct pickle **out,
+		size_t *used)
+{
+	struct pickle_parser s = { .limits = limits != NULL ? limits : &pickle_limits_default };
+	size_t most = s.limits->bytes < BYTES_MAX ? s.limits->bytes : BYTES_MAX, end = 0;
+	int rc;
+
+	if (len > most)
+		len = most + 1; /* a pickle that stops in time may be followed by anything */
+	s.g = calloc(1, sizeof *s.g);
+	if (s.g == NULL)
+		return ckpt_fail(ENOMEM, "out of memory for a pickle");
+	s.g->p = p;
+	s.g->len = len;
+	s.g->protocol = 1;
+	rc = expect(&s);
+	if (rc == 0)
+		rc = run(&s, &end);
+	if (rc == -EBADMSG && len > most)
+		rc = ckpt_fail(EFBIG, "pickle of more than %zu bytes", most);
+	settle(&s);
+	if (rc < 0) {
+		pickle_free(s.g);
+		return rc;
+	}
+	s.g->len = end;
+	if (used != NULL)
+		*used = end;
+	*out = s.g;
+	return 0;
+}

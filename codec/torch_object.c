@@ -1,0 +1,349 @@
+/*
+ * torch_object.c: finding the storages and tensors of a pickle.
+ *
+ * Nodes come in the order in which the pickle made them, so what a call is given was seen before the call: one pass
+ * does.  A Parameter, or a tensor with a state of its own, wraps a call that made a tensor; it is entered as a
+ * tensor too, since it is the wrapper that a dict holds.
+ */
+#include "codec/torch_object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "codec/ckpt_error.h"
+#include "pickle_internal.h"
+#include "torch_internal.h"
+#include "torch_names.h"
+
+enum { PROBES_MAX = 4096 };
+
+int torch_room(void *p, size_t *cap, size_t need, size_t size)
+{
+	size_t more = *cap > 0 ? *cap + *cap / 2 : 64;
+	void *now;
+
+	if (need <= *cap)
+		return 0;
+	if (more < need)
+		more = need;
+	memcpy(&now, p, sizeof now);
+	now = realloc(now, more * size);
+	if (now == NULL)
+		return ckpt_fail(ENOMEM, "out of memory for the tensors of a pickle");
+	memcpy(p, &now, sizeof now);
+	*cap = more;
+	return 0;
+}
+
+int torch_bad(const struct torch_object *o, uint32_t node, const char *what)
+{
+	return ckpt_fail(EBADMSG, "tensor at byte %u of the pickle: %s", pickle_node(o->g, node)->pos, what);
+}
+
+enum torch_known torch_known_of(const struct torch_object *o, uint32_t ref)
+{
+	int64_t number = pickle_global_of(o->g, ref);
+
+	return number < 0 ? KNOWN_NOT : (enum torch_known)o->known[number];
+}
+
+enum torch_known torch_call_of(const struct torch_object *o, uint32_t ref, const uint32_t **args, uint32_t *count)
+{
+	const struct pickle_call *c = pickle_call(o->g, ref);
+
+	*args = NULL;
+	*count = 0;
+	if (c == NULL)
+		return KNOWN_NOT;
+	*args = pickle_children(o->g, c->args, count);
+	return torch_known_of(o, c->callable);
+}
+
+bool torch_sequence(const struct torch_object *o, uint32_t ref, const uint32_t **child, uint32_t *count)
+{
+	struct pickle_fill fill;
+	const uint32_t *args;
+	uint32_t n;
+
+	if (torch_call_of(o, ref, &args, &n) == KNOWN_SIZE && n == 1)
+		ref = args[0];
+	if (pickle_kind_of(o->g, ref) == PICKLE_LIST) {
+		*child = NULL;
+		*count = 0;
+		if (!pickle_first_fill(o->g, ref, &fill))
+			return true;
+		*child = fill.child;
+		*count = fill.count;
+		return !pickle_next_fill(o->g, &fill);
+	}
+	*child = pickle_children(o->g, ref, count);
+	return *child != NULL;
+}
+
+/* ---- storages -------------------------------------------------------------------------------------------------- */
+
+static int storage_place(const struct torch_object *o, const char *key, size_t len, size_t *out)
+{
+	size_t i = XXH3_64bits(key, len) & (o->places - 1), probes = 0;
+
+	for (; o->place[i] != 0; i = (i + 1) & (o->places - 1)) {
+		const struct torch_storage *x = &o->storage[o->place[i] - 1];
+
+		if (++probes > PROBES_MAX)
+			return ckpt_fail(EBADMSG, "storage keys made to collide");
+		if (pickle_same(x->key, x->key_len, key, len))
+			break;
+	}
+	*out = i;
+	return 0;
+}
+
+static int grow_places(struct torch_object *o)
+{
+	size_t n = o->places > 0 ? 2 * o->places : 64;
+	uint32_t *now = calloc(n, sizeof *now);
+
+	if (now == NULL)
+		return ckpt_fail(ENOMEM, "out of memory for the storages of a pickle");
+	free(o->place);
+	o->place = now;
+	o->places = n;
+	for (uint32_t i = 0; i < o->storages; i++) {
+		size_t at;
+		int rc = storage_place(o, o->storage[i].key, o->storage[i].key_len, &at);
+
+		if (rc < 0)
+			return rc;
+		o->place[at] = i + 1;
+	}
+	return 0;
+}
+
+/* Enters the storage s, or finds it: *number. torch takes the first mention for true; others must agree on the size. */
+static int enter_storage(struct torch_object *o, const struct torch_storage *s, uint32_t node, uint32_t *number)
+{
+	size_t at;
+	int rc = 0;
+
+	if (2 * ((size_t)o->storages + 1) > o->places)
+		rc = grow_places(o);
+	if (rc == 0)
+		rc = storage_place(o, s->key, s->key_len, &at);
+	if (rc < 0)
+		return rc;
+	if (o->place[at] != 0) {
+		*number = o->place[at] - 1;
+		if (o->storage[*number].bytes != s->bytes)
+			return torch_bad(o, node, "its storage was of another size before");
+		return 0;
+	}
+	rc = torch_room(&o->storage, &o->storage_cap, (size_t)o->storages + 1, sizeof *o->storage);
+	if (rc < 0)
+		return rc;
+	*number = o->storages;
+	o->storage[o->storages++] = *s;
+	o->place[at] = o->storages;
+	return 0;
+}
+
+/* ('storage', class, key, location, elements[, view metadata of legacy files]); other ids are not ours. */
+static int take_mention(struct torch_object *o, uint32_t node)
+{
+	const struct pickle *g = o->g;
+	struct torch_storage s = { .first = o->mentions };
+	uint32_t n, number;
+	const uint32_t *c = pickle_children(g, pickle_persid(g, node), &n);
+	size_t key_len, location_len;
+	int64_t count;
+	int rc;
+
+	if (c == NULL || n < 1 || !pickle_is_text(g, c[0], "storage"))
+		return 0;
+	if (n < 5 || n > 6 || torch_known_of(o, c[1]) != KNOWN_STORAGE || !pickle_int(g, c[4], &count) || count < 0)
+		return torch_bad(o, node, "its storage is not described as torch does");
+	if (n == 6 && pickle_kind_of(g, c[5]) != PICKLE_NONE)
+		return ckpt_fail(ENOTSUP, "storage at byte %u of the pickle is a view of another, as before torch 0.4",
+				pickle_node(g, node)->pos);
+	s.key = pickle_text(g, c[2], &key_len);
+	s.location = pickle_text(g, c[3], &location_len);
+	if (s.key == NULL || pickle_kind_of(g, c[2]) > PICKLE_STR8 || s.location == NULL ||
+	    pickle_kind_of(g, c[3]) > PICKLE_STR8 || pickle_kind_of(g, c[2]) < PICKLE_STR ||
+	    pickle_kind_of(g, c[3]) < PICKLE_STR)
+		return torch_bad(o, node, "its storage has no key or no location");
+	s.key_len = (uint32_t)key_len;
+	s.location_len = (uint32_t)location_len;
+	s.dtype = (enum torch_dtype)o->dtype[pickle_global_of(g, c[1])];
+	s.count = (uint64_t)count;
+	if (__builtin_mul_overflow(s.count, torch_dtype_info(s.dtype)->width, &s.bytes) || s.bytes > INT64_MAX)
+		return torch_bad(o, node, "its storage is larger than can be");
+	rc = enter_storage(o, &s, node, &number);
+	if (rc == 0)
+		rc = torch_room(&o->mention, &o->mention_cap, (size_t)o->mentions + 1, sizeof *o->mention);
+	if (rc < 0)
+		return rc;
+	o->mention[o->mentions++] = (struct torch_mention){ node, number, c[1], c[2], c[3] };
+	return 0;
+}
+
+void torch_object_free(struct torch_object *o)
+{
+	if (o == NULL)
+		return;
+	free(o->known);
+	free(o->dtype);
+	free(o->storage);
+	free(o->mention);
+	free(o->tensor);
+	free(o->dims);
+	free(o->place);
+	free(o);
+}
+
+int torch_object_new(const struct pickle *g, struct torch_object **out)
+{
+	struct torch_object *o = calloc(1, sizeof *o);
+	size_t globals = (size_t)pickle_globals(g) + 1;
+	int rc = 0;
+
+	if (o == NULL)
+		return ckpt_fail(ENOMEM, "out of memory for an object");
+	o->g = g;
+	o->known = malloc(globals);
+	o->dtype = malloc(globals);
+	if (o->known == NULL || o->dtype == NULL)
+		rc = ckpt_fail(ENOMEM, "out of memory for an object");
+	if (rc == 0)
+		rc = torch_room(&o->dims, &o->dims_cap, 1, sizeof *o->dims);
+	if (rc == 0)
+		rc = grow_places(o);
+	for (uint32_t i = 0; rc == 0 && i + 1 < globals; i++)
+		o->known[i] = (uint8_t)torch_known_name(pickle_global_at(g, i), &o->dtype[i]);
+	for (uint32_t i = 0; rc == 0 && i < pickle_count(g); i++) {
+		if (g->node[i].kind == PICKLE_PERSID)
+			rc = take_mention(o, i);
+		else if (g->node[i].kind == PICKLE_REDUCE)
+			rc = torch_take_tensor(o, i);
+	}
+	if (rc < 0) {
+		torch_object_free(o);
+		return rc;
+	}
+	*out = o;
+	return 0;
+}
+
+/* ---- looking --------------------------------------------------------------------------------------------------- */
+
+const struct pickle *torch_graph(const struct torch_object *o)
+{
+	return o->g;
+}
+
+uint32_t torch_storages(const struct torch_object *o)
+{
+	return o->storages;
+}
+
+const struct torch_storage *torch_storage_at(const struct torch_object *o, uint32_t number)
+{
+	return &o->storage[number];
+}
+
+uint32_t torch_storage_of_key(const struct torch_object *o, const char *key, size_t len)
+{
+	size_t i;
+
+	if (storage_place(o, key, len, &i) < 0 || o->place[i] == 0)
+		return PICKLE_NIL;
+	return o->place[i] - 1;
+}
+
+uint32_t torch_mentions(const struct torch_object *o)
+{
+	return o->mentions;
+}
+
+const struct torch_mention *torch_mention_at(const struct torch_object *o, uint32_t number)
+{
+	return &o->mention[number];
+}
+
+uint32_t torch_tensors(const struct torch_object *o)
+{
+	return o->tensors;
+}
+
+const struct torch_tensor *torch_tensor_at(const struct torch_object *o, uint32_t number)
+{
+	return &o->tensor[number];
+}
+
+/* Both tables begin with the node and are in its order. */
+static const void *by_node(const void *table, size_t n, size_t size, uint32_t node)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const uint8_t *at = (const uint8_t *)table + mid * size;
+		uint32_t there;
+
+		memcpy(&there, at, sizeof there);
+		if (there == node)
+			return at;
+		if (there < node)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+const struct torch_mention *torch_mention_of(const struct torch_object *o, uint32_t ref)
+{
+	uint32_t node = pickle_target(o->g, ref);
+
+	if (o->g->node[node].kind != PICKLE_PERSID)
+		return NULL;
+	if (o->mentions > 0 && o->mention[o->mentions - 1].node == node) /* as it is while tensors are found */
+		return &o->mention[o->mentions - 1];
+	return by_node(o->mention, o->mentions, sizeof *o->mention, node);
+}
+
+const struct torch_tensor *torch_tensor_of(const struct torch_object *o, uint32_t ref)
+{
+	uint32_t node = pickle_target(o->g, ref);
+
+	if (o->g->node[node].kind != PICKLE_REDUCE)
+		return NULL;
+	return by_node(o->tensor, o->tensors, sizeof *o->tensor, node);
+}
+
+const uint64_t *torch_size(const struct torch_object *o, const struct torch_tensor *t)
+{
+	return o->dims + t->dims;
+}
+
+const uint64_t *torch_stride(const struct torch_object *o, const struct torch_tensor *t)
+{
+	return o->dims + t->dims + t->ndim;
+}
+
+bool torch_contiguous(const struct torch_object *o, const struct torch_tensor *t)
+{
+	const uint64_t *size = torch_size(o, t), *stride = torch_stride(o, t);
+	uint64_t want = 1;
+
+	if (t->count == 0)
+		return true;
+	for (uint32_t i = t->ndim; i-- > 0;) {
+		if (size[i] == 1)
+			continue;
+		if (stride[i] != want)
+			return false;
+		want *= size[i];
+	}
+	return true;
+}

@@ -1,0 +1,253 @@
+/*
+ * zip_write.c: zips as torch writes them.
+ */
+#include "codec/zip_write.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "codec/ckpt_error.h"
+
+#define WIDE UINT64_C(0xffffffff)
+
+enum { LOCAL_LEN = 30, FLAGS_UTF8 = 0x0800, FLAGS_DESCRIPTOR = 0x0008, MADE_BY = 0x031e, NEEDED = 45 };
+
+void zip_writer_init(struct zip_writer *w, uint64_t off, uint64_t align)
+{
+	*w = (struct zip_writer){ .off = off, .align = align > 0 ? align : 64 };
+}
+
+void zip_writer_release(struct zip_writer *w)
+{
+	byte_buf_release(&w->directory);
+	byte_buf_release(&w->name);
+}
+
+/* Length of the zip64 field. */
+static uint64_t wide_field(uint64_t size, uint64_t header)
+{
+	return size >= WIDE || header >= WIDE ? 4 + 16 * (uint64_t)(size >= WIDE) + 8 * (uint64_t)(header >= WIDE) : 0;
+}
+
+static uint64_t padding(size_t name_len, uint64_t size, uint64_t header, uint64_t align)
+{
+	uint64_t at = header + LOCAL_LEN + name_len + wide_field(size, header) + 4;
+
+	return (align - at % align) % align;
+}
+
+int64_t zip_header_length(size_t name_len, uint64_t size, uint64_t header, uint64_t align)
+{
+	uint64_t a = align > 0 ? align : 64, field = wide_field(size, header), pad;
+
+	if (name_len == 0 || name_len > ZIP_NAME_MAX || header > INT64_MAX || size > INT64_MAX)
+		return ckpt_fail(EINVAL, "zip: a record that can't be written");
+	pad = padding(name_len, size, header, a);
+	if (field + 4 + pad > UINT16_MAX)
+		return ckpt_fail(EINVAL, "zip: an alignment of %llu bytes does not fit", (unsigned long long)a);
+	return (int64_t)(LOCAL_LEN + name_len + field + 4 + pad);
+}
+
+int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size, struct byte_buf *out,
+		uint64_t *data)
+{
+	uint64_t header = w->off, field = wide_field(size, header), pad;
+	int64_t len = zip_header_length(name_len, size, header, w->align);
+	int rc;
+
+	if (len < 0)
+		return (int)len;
+	pad = padding(name_len, size, header, w->align);
+	rc = byte_buf_reserve(out, (size_t)len);
+	if (rc == 0)
+		rc = byte_buf_reserve(&w->name, name_len);
+	if (rc < 0)
+		return rc;
+	/* There is room: from here on nothing fails. */
+	byte_buf_put(out, "PK\3\4", 4);
+	byte_buf_le(out, 0, 2);
+	byte_buf_le(out, FLAGS_UTF8 | (size > 0 ? FLAGS_DESCRIPTOR : 0), 2);
+	byte_buf_fill(out, 0, 2 + 4 + 4 + 8); /* method, time, checksum, sizes */
+	byte_buf_le(out, name_len, 2);
+	byte_buf_le(out, field + 4 + pad, 2);
+	byte_buf_put(out, name, name_len);
+	if (field > 0) {
+		byte_buf_le(out, 1, 2);
+		byte_buf_le(out, field - 4, 2);
+		if (size >= WIDE) {
+			byte_buf_le(out, size, 8);
+			byte_buf_le(out, 0, 8); /* so miniz writes it */
+		}
+		if (header >= WIDE)
+			byte_buf_le(out, header, 8);
+	}
+	byte_buf_put(out, "FB", 2);
+	byte_buf_le(out, pad, 2);
+	byte_buf_fill(out, 'Z', (size_t)pad);
+
+	w->name.len = 0;
+	byte_buf_put(&w->name, name, name_len);
+	w->header = header;
+	w->size = size;
+	*data = header + (uint64_t)len;
+	w->off = *data + size;
+	return 0;
+}
+
+int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *out)
+{
+	uint64_t field = wide_field(w->size, w->header);
+	struct byte_buf *d = &w->directory;
+	size_t width = field > 0 ? 8 : 4;
+	int rc = byte_buf_reserve(d, 46 + w->name.len + (size_t)field);
+
+	if (rc == 0)
+		rc = byte_buf_reserve(out, 24);
+	if (rc < 0)
+		return rc;
+	if (w->size > 0) {
+		byte_buf_put(out, "PK\7\10", 4);
+		byte_buf_le(out, crc, 4);
+		byte_buf_le(out, w->size, width);
+		byte_buf_le(out, w->size, width);
+		w->off += 8 + 2 * width;
+	}
+	byte_buf_put(d, "PK\1\2", 4);
+	byte_buf_le(d, 0, 4); /* made by, needed */
+	byte_buf_le(d, FLAGS_UTF8 | (w->size > 0 ? FLAGS_DESCRIPTOR : 0), 2);
+	byte_buf_fill(d, 0, 6); /* method, time */
+	byte_buf_le(d, crc, 4);
+	byte_buf_le(d, w->size < WIDE ? w->size : WIDE, 4);
+	byte_buf_le(d, w->size < WIDE ? w->size : WIDE, 4);
+	byte_buf_le(d, w->name.len, 2);
+	byte_buf_le(d, field, 2);
+	byte_buf_fill(d, 0, 10); /* comment, disk, attributes */
+	byte_buf_le(d, w->header < WIDE ? w->header : WIDE, 4);
+	byte_buf_put(d, w->name.p, w->name.len);
+	if (field > 0) {
+		byte_buf_le(d, 1, 2);
+		byte_buf_le(d, field - 4, 2);
+		if (w->size >= WIDE) {
+			byte_buf_le(d, w->size, 8);
+			byte_buf_le(d, w->size, 8);
+		}
+		if (w->header >= WIDE)
+			byte_buf_le(d, w->header, 8);
+	}
+	w->entries++;
+	return 0;
+}
+
+int zip_write_record(struct zip_writer *w, const uint8_t *record, size_t len)
+{
+	int rc = byte_buf_put(&w->directory, record, len);
+
+	w->entries += rc == 0;
+	return rc;
+}
+
+int zip_write_end(struct zip_writer *w, struct byte_buf *out)
+{
+	uint64_t at = w->off, size = w->directory.len, end64 = at + size;
+	uint64_t few = w->entries < 0xffff ? w->entries : 0xffff;
+	int rc = byte_buf_reserve(out, (size_t)size + 98);
+
+	if (rc < 0)
+		return rc;
+	byte_buf_put(out, w->directory.p, w->directory.len);
+	byte_buf_put(out, "PK\6\6", 4);
+	byte_buf_le(out, 44, 8);
+	byte_buf_le(out, MADE_BY, 2);
+	byte_buf_le(out, NEEDED, 2);
+	byte_buf_fill(out, 0, 8);
+	byte_buf_le(out, w->entries, 8);
+	byte_buf_le(out, w->entries, 8);
+	byte_buf_le(out, size, 8);
+	byte_buf_le(out, at, 8);
+	byte_buf_put(out, "PK\6\7", 4);
+	byte_buf_le(out, 0, 4);
+	byte_buf_le(out, end64, 8);
+	byte_buf_le(out, 1, 4);
+	byte_buf_put(out, "PK\5\6", 4);
+	byte_buf_fill(out, 0, 4);
+	byte_buf_le(out, few, 2);
+	byte_buf_le(out, few, 2);
+	byte_buf_le(out, size < WIDE ? size : WIDE, 4);
+	byte_buf_le(out, at < WIDE ? at : WIDE, 4);
+	byte_buf_le(out, 0, 2);
+	w->off = end64 + 98;
+	return 0;
+}
+
+int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const struct byte_buf *bytes,
+		codec_read_at read, void *arg, struct byte_buf *out, uint64_t *tail)
+{
+	struct byte_buf directory = { 0 };
+	struct zip_writer w;
+	uint64_t len, at = zip_directory(z, &len), data;
+	size_t was = out->len;
+	int rc;
+
+	if (zip_base(z) != 0)
+		return ckpt_fail(EINVAL, "zip: one of several end to end");
+	zip_writer_init(&w, at, 64);
+	rc = byte_buf_reserve(&directory, (size_t)len + 1);
+	if (rc == 0)
+		rc = zip_read_full(read, arg, at, directory.p, (size_t)len);
+	if (rc == 0)
+		rc = zip_write_header(&w, entry->name, entry->name_len, bytes->len, out, &data);
+	if (rc == 0)
+		rc = byte_buf_put(out, bytes->p, bytes->len);
+	/* Records go into the directory in their old order, and the descriptor's does when its turn comes. */
+	for (size_t i = 0; rc == 0 && i < zip_count(z); i++) {
+		const struct zip_entry *e = zip_at(z, i);
+
+		rc = e == entry ? zip_write_descriptor(&w, zip_crc(0, bytes->p, bytes->len), out) :
+			zip_write_record(&w, directory.p + (e->record - at), e->record_len);
+	}
+	if (rc == 0)
+		rc = zip_write_end(&w, out);
+	zip_writer_release(&w);
+	byte_buf_release(&directory);
+	if (rc < 0) {
+		out->len = was;
+		return rc;
+	}
+	*tail = at;
+	return 0;
+}
+
+/* Eight tables, for eight bytes a step (Intel's "slicing by 8"). */
+static uint32_t crc_table[8][256];
+static pthread_once_t crc_once = PTHREAD_ONCE_INIT;
+
+static void make_tables(void)
+{
+	for (uint32_t i = 0; i < 256; i++) {
+		uint32_t c = i;
+
+		for (int k = 0; k < 8; k++)
+			c = c >> 1 ^ (0xedb88320 & -(c & 1));
+		crc_table[0][i] = c;
+	}
+	for (uint32_t i = 0; i < 256; i++)
+		for (int k = 1; k < 8; k++)
+			crc_table[k][i] = crc_table[k - 1][i] >> 8 ^ crc_table[0][crc_table[k - 1][i] & 255];
+}
+
+uint32_t zip_crc(uint32_t crc, const uint8_t *p, size_t len)
+{
+	pthread_once(&crc_once, make_tables);
+	crc = ~crc;
+	for (; len >= 8; p += 8, len -= 8) {
+		uint32_t a = crc ^ byte_le32(p), b = byte_le32(p + 4);
+
+		crc = crc_table[7][a & 255] ^ crc_table[6][a >> 8 & 255] ^ crc_table[5][a >> 16 & 255] ^
+			crc_table[4][a >> 24] ^ crc_table[3][b & 255] ^ crc_table[2][b >> 8 & 255] ^
+			crc_table[1][b >> 16 & 255] ^ crc_table[0][b >> 24];
+	}
+	for (; len > 0; p++, len--)
+		crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 255];
+	return ~crc;
+}
