@@ -193,11 +193,22 @@ static int room_for(struct store *s, uint64_t bytes)
 	return rc ? rc : store_space_check(s, bytes);
 }
 
+/* Are writers about to wait for us? Then a chunk is stored by itself: a base would have to be read and decoded first. */
+static bool pressed(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->bytes > p->limit / 2;
+	pthread_mutex_unlock(&p->lock);
+	return yes;
+}
+
 /* Encodes and inserts bytes that the store doesn't have. The id is pinned. */
 static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 {
 	struct store *s = w->s;
-	struct chunk_buf *base = j->predecessor ? base_of(s, j->predecessor) : NULL;
+	struct chunk_buf *base = j->predecessor && !pressed(s) ? base_of(s, j->predecessor) : NULL;
 	struct chunk_row r = { .hash = j->hash, .raw_len = j->len };
 	int used = 0;
 	int rc = codec_encode(w->ctx, j->raw, j->len, &j->hint, base ? base->data : NULL, base ? base->len : 0, w->out,

@@ -346,18 +346,25 @@ void file_drop_memory(struct store_file *f)
 	f->cap_blocks = 0;
 }
 
-/* The tail becomes a chunk; the stream goes on behind it. */
+/* The tail but for its last cut->behind bytes becomes a chunk; the stream goes on behind that. */
 static int cut_tail(struct store_file *f, const struct codec_cut *cut)
 {
 	uint64_t off = f->tail_off;
-	uint32_t len = f->tail_len;
-	uint8_t *raw = f->tail, *p;
+	uint32_t len = f->tail_len, rest = cut->behind < len ? cut->behind : 0;
+	uint8_t *raw = f->tail, *next = NULL, *p;
 
-	count_dirty(f, -(int64_t)f->tail_cap);
+	if (rest) {
+		next = malloc(rest);
+		if (!next)
+			return ckpt_fail(ENOMEM, "no memory to write");
+		len -= rest;
+		memcpy(next, raw + len, rest);
+	}
+	count_dirty(f, (int64_t)rest - f->tail_cap);
 	if (f->tail_cap - len > len / 8 && (p = realloc(raw, len)))
 		raw = p;
-	f->tail = NULL;
-	f->tail_cap = f->tail_len = 0;
+	f->tail = next;
+	f->tail_cap = f->tail_len = rest;
 	f->tail_off += len;
 	return submit(f, off, raw, len, cut);
 }

@@ -21,20 +21,26 @@
 
 #include "file_internal.h"
 
+/* The nearest directories above the file. Of a file with several names, those of the one that its inode remembers. */
 static int find_scopes(struct store_file *f)
 {
 	uint64_t at = f->ino;
-	struct store_attr a;
+	sqlite3_stmt *st;
 	int rc;
 
 	f->nscopes = 0;
 	while (f->nscopes < FILE_SCOPES && at != STORE_ROOT) {
-		rc = meta_inode_get(f->s, at, &a);
-		if (rc)
-			return rc == -ENOENT ? 0 : rc;
-		if (!a.parent)
+		st = meta_stmt(f->s, "SELECT parent FROM inode WHERE ino = ?1");
+		if (!st)
+			return meta_fail(f->s);
+		sqlite3_bind_int64(st, 1, (int64_t)at);
+		rc = meta_step(f->s, st);
+		if (rc <= 0)
+			return rc;
+		at = (uint64_t)sqlite3_column_int64(st, 0);
+		sqlite3_reset(st);
+		if (!at)
 			break;
-		at = a.parent;
 		f->scopes[f->nscopes++] = at;
 	}
 	return 0;
