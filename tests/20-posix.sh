@@ -1,12 +1,14 @@
 #!/bin/bash
-# What a local Linux filesystem does, call by call: posix.py, on a mount and after a remount.
+# What a local Linux filesystem does, call by call: posix_names.py, posix_data.py, posix_attrs.py.
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
 [ "$(id -u)" = 0 ] && SUITE_OPTS=allow_other,dev,suid
 mount_store
-mkdir "$M/posix"
-tap posix.py python3 -B "$HERE/posix.py" "$M/posix"
+for part in names data attrs; do
+	mkdir -p "$M/posix/$part"
+	tap posix_$part.py python3 -B "$HERE/posix_$part.py" "$M/posix/$part"
+done
 umount_store
 ok "the store is sound" "$CKPTFS" verify --data "$S"
 mount_store

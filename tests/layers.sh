@@ -31,7 +31,7 @@ none "in fs/, FUSE headers in the adapter only" "$(includes fs 'fuse' |
 none "store/ and codec/ are used through their public headers" "$(includes fs cli '[^">]*_internal\.h' |
 	grep -E '[</"](store|chunk|meta|manifest|extents|file|tree|vfs|lock|container)_internal')"
 none "cli/ uses fs/ through its public headers" "$(includes cli '(fs/)?(fs|fuse)_[^">]*internal\.h')"
-none "libtorch nowhere here" "$(includes codec store fs cli 'torch|ATen|c10')"
+none "libtorch nowhere here" "$(includes codec store fs cli '(torch|ATen|c10)/')"
 none "codec/ opens no files and no sockets" "$(includes codec '(sys/socket|sys/file|sys/mman|fcntl)\.h')"
 none "no alloca" "$(grep -nE '\balloca *\(' -r --include='*.[ch]' codec store fs cli)"
 none "nothing is left for later" \
@@ -41,8 +41,8 @@ none "every source and suite is in a list of the Makefile" "$(
 		grep -qE "(^|[[:space:]=])$f([[:space:]\\]|$)" Makefile || echo "$f"
 	done)"
 none "file names are unique" "$(for f in codec store fs cli tests/unit; do (cd $f && ls -- *.[ch]); done | sort | uniq -d)"
-none "no source file is longer than 650 lines" \
-	"$(wc -l codec/*.[ch] store/*.[ch] fs/*.[ch] cli/*.[ch] | awk '$2 != "total" && $1 > 650')"
+none "no source file is longer than 700 lines" \
+	"$(wc -l codec/*.[ch] store/*.[ch] fs/*.[ch] cli/*.[ch] | awk '$2 != "total" && $1 > 700')"
 
 echo "1..$n"
 exit $failed

@@ -16,6 +16,7 @@ truncate -s 3M "$src/run/sparse"
 chmod 600 "$src/run/001/copy.pt"
 chmod 750 "$src/run/001"
 touch -d @1111111111.987654321 "$src/run/001/model.pt" "$src/run/001/deep"
+touch -h -d @1222222222.123456789 "$src/run/soft" "$src/run/dangling" # rsync leaves times that differ by less than a second
 describe() {
 	(cd "$1" && find . -mindepth 1 \( -type d -printf '%P d %m\n' -o -printf '%P %y %m %n %s %l %T@\n' \) | LC_ALL=C sort)
 }
