@@ -33,12 +33,12 @@ CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bi
 	codec/pickle_words.c codec/pickle_write.c codec/safetensors_read.c codec/safetensors_scan.c \
 	codec/torch_dtype.c codec/torch_edit.c codec/torch_file.c codec/torch_names.c codec/torch_object.c \
 	codec/torch_places.c codec/torch_tensor.c codec/torch_value.c codec/zip_read.c codec/zip_write.c
-STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c store/chunk_pin.c \
-	store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c store/file_clone.c \
-	store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c store/manifest.c \
-	store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/record.c store/stats.c store/store.c \
-	store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c store/tree_remove.c \
-	store/tree_rename.c store/usage.c store/verify.c store/xattr.c
+STORE_SRC = store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
+	store/chunk_pin.c store/chunk_pipe.c store/chunk_stage.c store/dirlist.c store/extents.c store/file.c \
+	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/history.c \
+	store/manifest.c store/meta.c store/meta_schema.c store/meta_txn.c store/pathof.c store/record.c \
+	store/stats.c store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c \
+	store/tree_remove.c store/tree_rename.c store/usage.c store/verify.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
 	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \

@@ -111,7 +111,7 @@ static size_t sequence(const char *text, const char *end)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
 	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] > 0x8f))
+			(p[0] == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -155,7 +155,8 @@ bool json_take_uint(struct json_text *t, uint64_t *out)
 
 	skip_space(t);
 	for (start = t->p; t->p < t->end && *t->p >= '0' && *t->p <= '9'; t->p++)
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(*t->p - '0'), &v))
+		if (__builtin_mul_overflow(v, 10, &v) ||
+				__builtin_add_overflow(v, (uint64_t)(*t->p - '0'), &v))
 			return false;
 	if (t->p == start || (*start == '0' && t->p - start > 1))
 		return false;

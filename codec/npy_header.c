@@ -45,7 +45,8 @@ static bool take_number(struct text *t, uint64_t *out)
 
 	skip_space(t);
 	for (start = t->p; t->p < t->end && *t->p >= '0' && *t->p <= '9'; t->p++)
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(*t->p - '0'), &v))
+		if (__builtin_mul_overflow(v, 10, &v) ||
+				__builtin_add_overflow(v, (uint64_t)(*t->p - '0'), &v))
 			return false;
 	if (t->p == start)
 		return false;
@@ -87,14 +88,15 @@ static int take_descr(struct text *t, struct npy_header *h)
 	skip_space(t);
 	if (t->p < t->end && (*t->p == '[' || *t->p == '('))
 		return ckpt_fail(ENOTSUP, "npy: an array of records");
-	if (!take_word(t, &word, &len) || len < 2 || len > NPY_DESCR_MAX || memchr("<>|=", word[0], 4) == NULL)
+	if (!take_word(t, &word, &len) || len < 2 || len > NPY_DESCR_MAX ||
+			memchr("<>|=", word[0], 4) == NULL)
 		return bad("its dtype is none");
 	kind = word[1];
 	if (kind == 'O')
 		return ckpt_fail(ENOTSUP, "npy: an array of objects");
 	d = (struct text){ word + 2, word + len };
 	if (d.p == d.end || *d.p < '0' || *d.p > '9' || !take_number(&d, &h->width) || h->width > INT32_MAX ||
-	    memchr("biufcSaUVMm", kind, 11) == NULL)
+			memchr("biufcSaUVMm", kind, 11) == NULL)
 		return bad("its dtype is none");
 	if (kind == 'U')
 		h->width *= 4;
@@ -185,8 +187,9 @@ static int measure(struct npy_header *h)
 		h->count = 0;
 	else if (over)
 		return bad("more elements than can be");
-	return __builtin_mul_overflow(h->count, h->width, &h->bytes) || h->bytes > INT64_MAX ?
-		bad("more bytes than can be") : 0;
+	return __builtin_mul_overflow(h->count, h->width, &h->bytes) || h->bytes > INT64_MAX
+			       ? bad("more bytes than can be")
+			       : 0;
 }
 
 int npy_read_header(const uint8_t *p, size_t len, struct npy_header *out)
@@ -221,7 +224,8 @@ int npy_read_header(const uint8_t *p, size_t len, struct npy_header *out)
 	return 0;
 }
 
-int npy_write_header(const char *descr, bool fortran, const uint64_t *size, uint32_t ndim, struct byte_buf *out)
+int npy_write_header(
+		const char *descr, bool fortran, const uint64_t *size, uint32_t ndim, struct byte_buf *out)
 {
 	size_t start = out->len, n;
 	int rc;
@@ -233,7 +237,10 @@ int npy_write_header(const char *descr, bool fortran, const uint64_t *size, uint
 		rc = byte_buf_format(out, "{'descr': '%s', 'fortran_order': %s, 'shape': (", descr,
 				fortran ? "True" : "False");
 	for (uint32_t i = 0; rc == 0 && i < ndim; i++)
-		rc = byte_buf_format(out, ndim == 1 ? "%llu," : i + 1 < ndim ? "%llu, " : "%llu",
+		rc = byte_buf_format(out,
+				ndim == 1      ? "%llu,"
+				: i + 1 < ndim ? "%llu, "
+					       : "%llu",
 				(unsigned long long)size[i]);
 	if (rc == 0)
 		rc = byte_buf_text(out, "), }");

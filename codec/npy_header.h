@@ -43,6 +43,7 @@ int npy_read_header(const uint8_t *p, size_t len, struct npy_header *out);
  * Appends a head as numpy writes it: version 1.0, padded with spaces so that the data begin at a multiple of
  * 64. -EINVAL: too many dimensions, or a descr with a quote in it.
  */
-int npy_write_header(const char *descr, bool fortran, const uint64_t *size, uint32_t ndim, struct byte_buf *out);
+int npy_write_header(
+		const char *descr, bool fortran, const uint64_t *size, uint32_t ndim, struct byte_buf *out);
 
 #endif

@@ -160,7 +160,7 @@ int build_decimal(struct pickle_parser *s)
 		int digit = p[i] - '0';
 
 		if (digit < 0 || digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
-		    __builtin_sub_overflow(v, digit, &v))
+				__builtin_sub_overflow(v, digit, &v))
 			return build_bad(s, "not a number");
 	}
 	if (len == (uint32_t)minus || (!minus && v == INT64_MIN))
@@ -195,7 +195,8 @@ int build_container(struct pickle_parser *s, enum pickle_kind kind)
 }
 
 /* Where the fills of a node begin and end; NULL for a value that takes none of this kind. */
-static bool fill_ends(struct pickle *g, uint32_t ref, enum pickle_fill_kind kind, uint32_t **head, uint32_t **tail)
+static bool fill_ends(
+		struct pickle *g, uint32_t ref, enum pickle_fill_kind kind, uint32_t **head, uint32_t **tail)
 {
 	struct pickle_node *n = &g->node[pickle_target(g, ref)];
 
@@ -205,8 +206,9 @@ static bool fill_ends(struct pickle *g, uint32_t ref, enum pickle_fill_kind kind
 	case PICKLE_SET:
 		*head = &n->a;
 		*tail = &n->b;
-		return kind == (n->kind == PICKLE_LIST ? PICKLE_FILL_APPEND :
-				n->kind == PICKLE_DICT ? PICKLE_FILL_ITEMS : PICKLE_FILL_ADD);
+		return kind == (n->kind == PICKLE_LIST                  ? PICKLE_FILL_APPEND
+					       : n->kind == PICKLE_DICT ? PICKLE_FILL_ITEMS
+									: PICKLE_FILL_ADD);
 	case PICKLE_REDUCE:
 	case PICKLE_NEWOBJ:
 	case PICKLE_NEWOBJ_EX:
@@ -242,11 +244,12 @@ int build_fill(struct pickle_parser *s, enum pickle_fill_kind kind, size_t n)
 		return rc;
 	/* One item at a time comes out as one run, as long as nothing else came between. */
 	if (*tail != PICKLE_NIL && g->run[*tail].kind == kind && kind != PICKLE_FILL_STATE &&
-	    g->run[*tail].first + g->run[*tail].count == first) {
+			g->run[*tail].first + g->run[*tail].count == first) {
 		g->run[*tail].count += (uint32_t)n & 0x1fffffff;
 		return 0;
 	}
-	g->run[g->runs] = (struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff, (unsigned)kind & 7 };
+	g->run[g->runs] = (struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff,
+		(unsigned)kind & 7 };
 	if (*tail != PICKLE_NIL)
 		g->run[*tail].next = g->runs;
 	else
@@ -281,7 +284,8 @@ int build_container_of(struct pickle_parser *s, enum pickle_kind kind, enum pick
 		rc = build_container(s, kind);
 	if (rc < 0 || n == 0)
 		return rc;
-	g->run[g->runs] = (struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff, (unsigned)how & 7 };
+	g->run[g->runs] =
+			(struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff, (unsigned)how & 7 };
 	g->node[g->nodes - 1].a = g->node[g->nodes - 1].b = g->runs++;
 	return 0;
 }
@@ -332,7 +336,7 @@ static int global_place(const struct pickle_parser *s, const struct pickle_globa
 		if (++probes > PROBES_MAX)
 			return build_bad(s, "globals made to collide");
 		if (pickle_same(x->module, x->module_len, what->module, what->module_len) &&
-		    pickle_same(x->name, x->name_len, what->name, what->name_len))
+				pickle_same(x->name, x->name_len, what->name, what->name_len))
 			break;
 	}
 	*place = i;
@@ -360,12 +364,12 @@ static int grow_seen(struct pickle_parser *s)
 	return 0;
 }
 
-int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, uint32_t name, uint32_t name_len)
+int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, uint32_t name,
+		uint32_t name_len)
 {
 	struct pickle *g = s->g;
-	struct pickle_global what = {
-		(const char *)g->p + module, (const char *)g->p + name, module_len, name_len, g->nodes
-	};
+	struct pickle_global what = { (const char *)g->p + module, (const char *)g->p + name, module_len,
+		name_len, g->nodes };
 	struct pickle_node *n;
 	size_t place;
 	int rc = build_room(s, &g->global, &g->global_cap, (size_t)g->globals + 1, sizeof *g->global);

@@ -49,7 +49,8 @@ int build_text(struct pickle_parser *s, enum pickle_kind kind);
 int build_float(struct pickle_parser *s);
 int build_long(struct pickle_parser *s);
 int build_decimal(struct pickle_parser *s);
-int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, uint32_t name, uint32_t name_len);
+int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, uint32_t name,
+		uint32_t name_len);
 int build_stack_global(struct pickle_parser *s);
 
 /* A TUPLE or FROZENSET of the top n values; a call of the top n: function, arguments, keywords, or one persistent id. */

@@ -84,7 +84,7 @@ static int add(struct pickle_edits *e, uint32_t raw, enum pickle_edit_kind kind,
 
 	last = e->count > 0 ? &e->edit[e->count - 1] : NULL;
 	if (rc == 0 && last != NULL && last->kind <= EDIT_GLOBAL && last->text_len == len &&
-	    memcmp(e->text.p + last->text, text, len) == 0)
+			memcmp(e->text.p + last->text, text, len) == 0)
 		at = last->text;
 	else if (rc == 0)
 		rc = byte_buf_put(&e->text, text, len);
@@ -107,7 +107,8 @@ int pickle_edit_global(struct pickle_edits *e, uint32_t raw, const char *module,
 	struct byte_buf line = { 0 };
 	int rc;
 
-	if (pickle_kind_of(e->g, raw) != PICKLE_GLOBAL || strchr(module, '\n') != NULL || strchr(name, '\n') != NULL)
+	if (pickle_kind_of(e->g, raw) != PICKLE_GLOBAL || strchr(module, '\n') != NULL ||
+			strchr(name, '\n') != NULL)
 		return ckpt_fail(EINVAL, "no global to exchange");
 	rc = byte_buf_format(&line, "%s\n%s\n", module, name);
 	if (rc == 0)
@@ -125,7 +126,7 @@ static bool can_drop(const struct pickle *g, uint32_t raw)
 	if (kind != PICKLE_INT && kind != PICKLE_NONE && kind != PICKLE_BOOL)
 		return false;
 	return pickle_take(g->p, g->len, g->node[raw].pos, &op) == 0 &&
-		pickle_take(g->p, g->len, op.next, &op) == 0 && op.op != 'q' && op.op != 'r' && op.op != 0x94;
+	       pickle_take(g->p, g->len, op.next, &op) == 0 && op.op != 'q' && op.op != 'r' && op.op != 0x94;
 }
 
 int pickle_edit_shorten(struct pickle_edits *e, uint32_t raw, uint32_t keep)
@@ -225,7 +226,8 @@ int pickle_put_global(struct byte_buf *out, const struct pickle_global *what)
 {
 	int rc;
 
-	if (memchr(what->module, '\n', what->module_len) != NULL || memchr(what->name, '\n', what->name_len) != NULL)
+	if (memchr(what->module, '\n', what->module_len) != NULL ||
+			memchr(what->name, '\n', what->name_len) != NULL)
 		return ckpt_fail(ENOTSUP, "pickle: a global with a newline in its name");
 	rc = byte_buf_put(out, "c", 1);
 	if (rc == 0)
@@ -295,7 +297,7 @@ static bool same_edit(const struct pickle_edits *e, const struct pickle_edit *x,
 	if (x == NULL || y == NULL)
 		return x == y;
 	return x->kind == y->kind &&
-		pickle_same(pickle_edit_bytes(e, x), x->text_len, pickle_edit_bytes(e, y), y->text_len);
+	       pickle_same(pickle_edit_bytes(e, x), x->text_len, pickle_edit_bytes(e, y), y->text_len);
 }
 
 /* The text as it was, written out. */
@@ -373,8 +375,6 @@ int pickle_edits_apply(struct pickle_edits *e, struct byte_buf *out)
 	struct copy c = { .g = g, .out = out };
 	int rc = 0;
 
-	if (e->count == 0)
-		return byte_buf_put(out, g->p, g->len);
 	pickle_edits_sort(e);
 	rc = byte_buf_reserve(out, g->len);
 	for (uint32_t i = 0; rc == 0 && i < g->nodes; i++)

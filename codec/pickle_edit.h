@@ -50,7 +50,7 @@ int pickle_edit_shorten(struct pickle_edits *e, uint32_t raw, uint32_t keep);
  */
 int pickle_edit_value(struct pickle_edits *e, uint32_t ref, uint32_t other);
 
-/* How many edits there are; with none, applying them copies the pickle. */
+/* How many edits there are; with none, applying them copies the pickle, less its FRAMEs. */
 size_t pickle_edits_count(const struct pickle_edits *e);
 
 /* Appends the edited pickle. */

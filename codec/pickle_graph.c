@@ -100,7 +100,7 @@ bool pickle_is_text(const struct pickle *g, uint32_t ref, const char *text)
 	const struct pickle_node *n = value(g, ref);
 
 	return (n->kind == PICKLE_STR || n->kind == PICKLE_STR8) &&
-		pickle_same((const char *)g->p + n->a, n->b, text, strlen(text));
+	       pickle_same((const char *)g->p + n->a, n->b, text, strlen(text));
 }
 
 bool pickle_int(const struct pickle *g, uint32_t ref, int64_t *out)
@@ -209,5 +209,5 @@ bool pickle_is_global(const struct pickle *g, uint32_t ref, const char *module, 
 		return false;
 	what = &g->global[number];
 	return pickle_same(what->module, what->module_len, module, strlen(module)) &&
-		pickle_same(what->name, what->name_len, name, strlen(name));
+	       pickle_same(what->name, what->name_len, name, strlen(name));
 }

@@ -38,11 +38,11 @@
 
 enum pickle_kind {
 	PICKLE_NONE,
-	PICKLE_BOOL,      /* i: 0 or 1 */
-	PICKLE_INT,       /* i; all that fit 64 bits */
-	PICKLE_LONG,      /* pickle_text(): two's complement, little-endian, more than 8 bytes */
-	PICKLE_FLOAT,     /* f */
-	PICKLE_STR,       /* pickle_text(): UTF-8 as Python's "surrogatepass" writes it, unchecked; may hold NULs */
+	PICKLE_BOOL,  /* i: 0 or 1 */
+	PICKLE_INT,   /* i; all that fit 64 bits */
+	PICKLE_LONG,  /* pickle_text(): two's complement, little-endian, more than 8 bytes */
+	PICKLE_FLOAT, /* f */
+	PICKLE_STR, /* pickle_text(): UTF-8 as Python's "surrogatepass" writes it, unchecked; may hold NULs */
 	PICKLE_STR8,      /* pickle_text(): a byte string of Python 2 */
 	PICKLE_BYTES,     /* pickle_text() */
 	PICKLE_BYTEARRAY, /* pickle_text() */
@@ -62,14 +62,15 @@ enum pickle_kind {
 /* Bits of pickle_node.flags. */
 enum {
 	PICKLE_SHARED = 1, /* an alias refers to it */
-	PICKLE_TOUCHED = 2, /* argument of a call whose result was thrown away (dill): the node does not tell all of it */
+	PICKLE_TOUCHED =
+			2, /* argument of a call whose result was thrown away (dill): the node does not tell all of it */
 	PICKLE_CALL_SEEN = 4, /* of a tuple: the parser's own note */
 };
 
 struct pickle_node {
 	uint8_t kind, op; /* enum pickle_kind; the opcode */
 	uint16_t flags;
-	uint32_t pos;     /* of the opcode in the pickle */
+	uint32_t pos; /* of the opcode in the pickle */
 	union {
 		int64_t i;
 		double f;
@@ -180,10 +181,10 @@ bool pickle_is_global(const struct pickle *g, uint32_t ref, const char *module, 
 
 /* What a scanner would mark, whether the values matter or not. */
 struct pickle_oddities {
-	uint32_t protos;       /* PROTO opcodes; 1 at the head is right */
-	bool proto_late;       /* one of them is not at the head */
-	uint32_t thrown_away;  /* calls whose result was popped */
-	uint32_t left;         /* values left on the stack at STOP */
+	uint32_t protos;      /* PROTO opcodes; 1 at the head is right */
+	bool proto_late;      /* one of them is not at the head */
+	uint32_t thrown_away; /* calls whose result was popped */
+	uint32_t left;        /* values left on the stack at STOP */
 };
 const struct pickle_oddities *pickle_oddities(const struct pickle *g);
 

@@ -57,9 +57,9 @@ extern const uint8_t pickle_args[256];
 /* An opcode taken apart. */
 struct pickle_op {
 	uint8_t op;
-	uint32_t pos, next;  /* where it begins; where the next one does */
-	uint64_t n;          /* a number */
-	uint32_t text, len;  /* the bytes of a string or the first line, without the newline */
+	uint32_t pos, next;   /* where it begins; where the next one does */
+	uint64_t n;           /* a number */
+	uint32_t text, len;   /* the bytes of a string or the first line, without the newline */
 	uint32_t text2, len2; /* the second line */
 };
 

@@ -6,7 +6,7 @@
  *
  * Memory is bounded three times: by what the caller allows, by the pickle (an opcode makes at most one
  * node, and takes what it puts into a container from the stack, so children <= opcodes), and by the rule that a
- * memo's number is below the pickle's length, since a pickler numbers what it has written.
+ * memo's number is not far above the pickle's length, since a pickler numbers what it has written.
  */
 #include "codec/pickle_graph.h"
 
@@ -19,6 +19,9 @@
 
 #define BYTES_MAX ((size_t)1 << 30)
 #define OPS_MAX ((size_t)1 << 27)
+
+/* Memo numbers by which a pickle may exceed its length: one that was edited may have become shorter. */
+enum { MEMO_SPARE = 65536 };
 
 const struct pickle_limits pickle_limits_default = {
 	.bytes = BYTES_MAX,
@@ -35,7 +38,7 @@ static int put(struct pickle_parser *s, uint64_t number)
 
 	if (rc < 0)
 		return rc;
-	if (number >= s->g->len)
+	if (number >= s->g->len + MEMO_SPARE)
 		return build_bad(s, "a memo number beyond the pickle's length");
 	rc = build_room(s, &s->memo, &s->memo_cap, (size_t)number + 1, sizeof *s->memo);
 	if (rc < 0)
@@ -301,7 +304,7 @@ static void settle(struct pickle_parser *s)
 	free(s->memo);
 	free(s->seen);
 	s->g->memory -= s->stack_cap * sizeof *s->stack + s->mark_cap * sizeof *s->mark +
-		s->memo_cap * sizeof *s->memo;
+			s->memo_cap * sizeof *s->memo;
 }
 
 /*

@@ -20,7 +20,7 @@ enum { BATCH = 1000 }; /* items a SETITEMS or APPENDS takes, as Python's pickler
 
 struct task {
 	uint32_t node;
-	uint32_t part;     /* the next part to write */
+	uint32_t part; /* the next part to write */
 	bool made, fill_on;
 	struct pickle_fill fill;
 	uint32_t at, begin; /* in the fill: the next item, the first of its batch */
@@ -29,8 +29,8 @@ struct task {
 /* Bits a node has while a walk lasts. */
 enum {
 	SEEN = 1,
-	MORE = 2,  /* used more than once */
-	OPEN = 4,  /* begun, and not made yet */
+	MORE = 2, /* used more than once */
+	OPEN = 4, /* begun, and not made yet */
 };
 
 struct writer {
@@ -364,7 +364,8 @@ static int begin(struct writer *w, uint32_t raw)
 		}
 		w->state[node] |= SEEN;
 		if ((n->flags & PICKLE_TOUCHED) != 0 && !is_leaf((enum pickle_kind)n->kind))
-			return ckpt_fail(ENOTSUP, "pickle: the value at byte %u was finished by a call", n->pos);
+			return ckpt_fail(ENOTSUP, "pickle: the value at byte %u was finished by a call",
+					n->pos);
 		rc = w->visit != NULL ? w->visit(w->arg, node) : 0;
 		if (rc != 0)
 			return rc;
@@ -397,7 +398,8 @@ static int step_fill(struct writer *w, struct task *t, bool *done)
 
 	if (t->at == t->begin && t->at < stop) {
 		if (t->fill.kind == PICKLE_FILL_ADD && w->g->node[t->node].kind != PICKLE_SET)
-			return ckpt_fail(ENOTSUP, "pickle: a set subclass, whose members protocol 2 can't add");
+			return ckpt_fail(ENOTSUP,
+					"pickle: a set subclass, whose members protocol 2 can't add");
 		if (t->fill.kind != PICKLE_FILL_STATE && stop - t->begin > single)
 			rc = PUT(w, "(");
 	}
@@ -483,8 +485,8 @@ static void release(struct writer *w)
 	free(w->task);
 }
 
-static int write_refs(const struct pickle *g, const uint32_t *refs, size_t n, bool pairs, struct pickle_edits *edits,
-		struct byte_buf *out)
+static int write_refs(const struct pickle *g, const uint32_t *refs, size_t n, bool pairs,
+		struct pickle_edits *edits, struct byte_buf *out)
 {
 	struct writer w;
 	size_t was = out->len;
@@ -513,8 +515,8 @@ int pickle_write_dict(const struct pickle *g, const uint32_t *pairs, size_t n, s
 	return write_refs(g, pairs, 2 * n, true, edits, out);
 }
 
-int pickle_reach(const struct pickle *g, const uint32_t *refs, size_t n, int (*visit)(void *arg, uint32_t node),
-		void *arg)
+int pickle_reach(const struct pickle *g, const uint32_t *refs, size_t n,
+		int (*visit)(void *arg, uint32_t node), void *arg)
 {
 	struct writer w;
 	int rc = init(&w, g, NULL);

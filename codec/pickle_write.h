@@ -35,7 +35,7 @@ int pickle_write_dict(const struct pickle *g, const uint32_t *pairs, size_t n, s
  * Calls visit(arg, node) for each value that the writers above would write, once, in the order of writing; until it
  * answers other than 0, which is then returned.  Refuses what they refuse.
  */
-int pickle_reach(const struct pickle *g, const uint32_t *refs, size_t n, int (*visit)(void *arg, uint32_t node),
-		void *arg);
+int pickle_reach(const struct pickle *g, const uint32_t *refs, size_t n,
+		int (*visit)(void *arg, uint32_t node), void *arg);
 
 #endif

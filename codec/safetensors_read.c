@@ -44,10 +44,28 @@ unsigned safetensors_bits(const char *dtype)
 		const char *name;
 		unsigned bits;
 	} table[] = {
-		{ "F32", 32 }, { "BF16", 16 }, { "F16", 16 }, { "F64", 64 }, { "I64", 64 }, { "I32", 32 }, { "I16", 16 },
-		{ "I8", 8 }, { "U8", 8 }, { "BOOL", 8 }, { "U16", 16 }, { "U32", 32 }, { "U64", 64 }, { "C64", 64 },
-		{ "F8_E4M3", 8 }, { "F8_E5M2", 8 }, { "F8_E8M0", 8 }, { "F8_E4M3FNUZ", 8 }, { "F8_E5M2FNUZ", 8 },
-		{ "F4", 4 }, { "F6_E2M3", 6 }, { "F6_E3M2", 6 },
+		{ "F32", 32 },
+		{ "BF16", 16 },
+		{ "F16", 16 },
+		{ "F64", 64 },
+		{ "I64", 64 },
+		{ "I32", 32 },
+		{ "I16", 16 },
+		{ "I8", 8 },
+		{ "U8", 8 },
+		{ "BOOL", 8 },
+		{ "U16", 16 },
+		{ "U32", 32 },
+		{ "U64", 64 },
+		{ "C64", 64 },
+		{ "F8_E4M3", 8 },
+		{ "F8_E5M2", 8 },
+		{ "F8_E8M0", 8 },
+		{ "F8_E4M3FNUZ", 8 },
+		{ "F8_E5M2FNUZ", 8 },
+		{ "F4", 4 },
+		{ "F6_E2M3", 6 },
+		{ "F6_E3M2", 6 },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
@@ -90,9 +108,10 @@ static int take_metadata(struct safetensors *s, struct json_text *t)
 		if (rc < 0)
 			return rc;
 		if (!json_take_string(t, &key, &key_len) || !json_take(t, ':') ||
-		    !json_take_string(t, &value, &value_len))
+				!json_take_string(t, &value, &value_len))
 			return bad("its metadata are no strings");
-		s->pair[s->pairs++] = (struct safetensors_pair){ key, value, (uint32_t)key_len, (uint32_t)value_len };
+		s->pair[s->pairs++] = (struct safetensors_pair){ key, value, (uint32_t)key_len,
+			(uint32_t)value_len };
 	} while (json_take(t, ','));
 	return json_take(t, '}') ? 0 : bad("its metadata are no object");
 }
@@ -125,8 +144,8 @@ static bool take_offsets(struct json_text *t, struct safetensors_entry *x)
 {
 	uint64_t end;
 
-	if (!json_take(t, '[') || !json_take_uint(t, &x->off) || !json_take(t, ',') || !json_take_uint(t, &end) ||
-	    !json_take(t, ']') || end < x->off)
+	if (!json_take(t, '[') || !json_take_uint(t, &x->off) || !json_take(t, ',') ||
+			!json_take_uint(t, &end) || !json_take(t, ']') || end < x->off)
 		return false;
 	x->len = end - x->off;
 	return true;
@@ -168,7 +187,8 @@ static int take_tensor(struct safetensors *s, struct json_text *t, const char *n
 		rc = 0;
 		if (is(key, n, "dtype")) {
 			bit = 1;
-			if (!json_take_string(t, &value, &n) || strlen(value) != n || safetensors_bits(value) == 0)
+			if (!json_take_string(t, &value, &n) || strlen(value) != n ||
+					safetensors_bits(value) == 0)
 				return bad_tensor(&x, "is of no known dtype");
 			x.dtype = value;
 			x.bits = (uint8_t)safetensors_bits(value);
@@ -263,7 +283,7 @@ static int settle(struct safetensors *s, uint64_t data_len)
 		const struct safetensors_entry *x = &s->tensor[i];
 
 		if (n > 0 && s->tensor[n - 1].name_len == x->name_len &&
-		    memcmp(s->tensor[n - 1].name, x->name, x->name_len) == 0)
+				memcmp(s->tensor[n - 1].name, x->name, x->name_len) == 0)
 			n--;
 		s->tensor[n++] = *x;
 	}
@@ -304,8 +324,8 @@ int safetensors_open(codec_read_at read, void *arg, uint64_t size, struct safete
 		return ckpt_fail(ENOMEM, "out of memory for a safetensors header");
 	s->data = 8 + n;
 	s->text = malloc((size_t)n + 1);
-	rc = s->text == NULL ? ckpt_fail(ENOMEM, "out of memory for a safetensors header") :
-		zip_read_full(read, arg, 8, s->text, (size_t)n);
+	rc = s->text == NULL ? ckpt_fail(ENOMEM, "out of memory for a safetensors header")
+			     : zip_read_full(read, arg, 8, s->text, (size_t)n);
 	if (rc == 0)
 		rc = room(&s->dims, &s->dims_cap, 1, sizeof *s->dims);
 	if (rc == 0) {

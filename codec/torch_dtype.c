@@ -57,9 +57,15 @@ int torch_dtype_of_name(const char *name, size_t len)
 		const char *name;
 		enum torch_dtype dtype;
 	} alias[] = {
-		{ "double", TORCH_FLOAT64 }, { "float", TORCH_FLOAT32 }, { "half", TORCH_FLOAT16 },
-		{ "chalf", TORCH_COMPLEX32 }, { "cfloat", TORCH_COMPLEX64 }, { "cdouble", TORCH_COMPLEX128 },
-		{ "short", TORCH_INT16 }, { "int", TORCH_INT32 }, { "long", TORCH_INT64 },
+		{ "double", TORCH_FLOAT64 },
+		{ "float", TORCH_FLOAT32 },
+		{ "half", TORCH_FLOAT16 },
+		{ "chalf", TORCH_COMPLEX32 },
+		{ "cfloat", TORCH_COMPLEX64 },
+		{ "cdouble", TORCH_COMPLEX128 },
+		{ "short", TORCH_INT16 },
+		{ "int", TORCH_INT32 },
+		{ "long", TORCH_INT64 },
 	};
 
 	for (int i = 0; i < TORCH_UNTYPED; i++)

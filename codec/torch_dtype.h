@@ -55,7 +55,7 @@ struct torch_dtype_info {
 	const char *numpy;       /* the descr of a .npy; NULL where none does */
 	uint8_t width;           /* bytes of an element, or of the smallest group of packed ones */
 	bool floating;           /* f64, f32, f16, bf16: what a dtype view converts */
-	bool packed;             /* several elements share a byte: counts in elements say nothing about bytes */
+	bool packed; /* several elements share a byte: counts in elements say nothing about bytes */
 	bool quantized;
 };
 

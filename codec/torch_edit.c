@@ -48,7 +48,8 @@ static int edit_argument(const struct torch_object *o, uint32_t raw, const struc
 	return now == NULL || strcmp(now, text) == 0 ? 0 : pickle_edit_text(e, raw, now, strlen(now));
 }
 
-int torch_edit_devices(const struct torch_object *o, const struct torch_edit_rule *rule, struct pickle_edits *e)
+int torch_edit_devices(
+		const struct torch_object *o, const struct torch_edit_rule *rule, struct pickle_edits *e)
 {
 	int rc = 0;
 
@@ -96,9 +97,11 @@ int torch_edit_dtypes(const struct torch_object *o, int (*dtype)(void *arg, uint
 
 		if (now < 0 || now == was)
 			continue;
-		if (now >= TORCH_UNTYPED || was == TORCH_UNTYPED || torch_dtype_info((enum torch_dtype)now)->storage == NULL)
+		if (now >= TORCH_UNTYPED || was == TORCH_UNTYPED ||
+				torch_dtype_info((enum torch_dtype)now)->storage == NULL)
 			return ckpt_fail(EINVAL, "a storage whose element type can't be exchanged");
-		rc = pickle_edit_global(e, m->dtype_ref, "torch", torch_dtype_info((enum torch_dtype)now)->storage);
+		rc = pickle_edit_global(
+				e, m->dtype_ref, "torch", torch_dtype_info((enum torch_dtype)now)->storage);
 	}
 	return rc;
 }

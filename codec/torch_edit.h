@@ -18,7 +18,8 @@ struct torch_edit_rule {
 	const char *(*device)(void *arg, const char *device);
 	void *arg;
 };
-int torch_edit_devices(const struct torch_object *o, const struct torch_edit_rule *rule, struct pickle_edits *e);
+int torch_edit_devices(
+		const struct torch_object *o, const struct torch_edit_rule *rule, struct pickle_edits *e);
 
 /*
  * dtype(arg, storage) answers the enum torch_dtype a storage's class becomes, or -1 to leave it.  The count of

@@ -32,13 +32,13 @@ struct torch_file {
 	const struct zip_entry *pickle_entry;
 	size_t prefix_len;
 
-	uint8_t *bytes;     /* of the pickle, or of the head of a legacy file */
+	uint8_t *bytes;      /* of the pickle, or of the head of a legacy file */
 	uint64_t pickle_off; /* in the file */
 	uint64_t pickle_len;
 	struct pickle *graph;
 	struct torch_object *object;
 	const struct zip_entry **entry; /* of each storage */
-	uint64_t *off;      /* LEGACY: of each storage's bytes */
+	uint64_t *off;                  /* LEGACY: of each storage's bytes */
 };
 
 void torch_file_free(struct torch_file *f)
@@ -59,7 +59,8 @@ static uint64_t most_bytes(const struct pickle_limits *limits)
 	return limits != NULL ? limits->bytes : pickle_limits_default.bytes;
 }
 
-static int make_object(struct torch_file *f, size_t at, size_t len, const struct pickle_limits *limits, size_t *used)
+static int make_object(
+		struct torch_file *f, size_t at, size_t len, const struct pickle_limits *limits, size_t *used)
 {
 	int rc = pickle_parse(f->bytes + at, len, limits, &f->graph, used);
 
@@ -162,13 +163,14 @@ static int find_records(struct torch_file *f)
 			e = torch_file_record(f, name);
 		}
 		if (e == NULL)
-			return ckpt_fail(EBADMSG, "storage '%.*s' has no record", (int)(s->key_len & 0xff), s->key);
+			return ckpt_fail(EBADMSG, "storage '%.*s' has no record", (int)(s->key_len & 0xff),
+					s->key);
 		rc = check_stored(e);
 		if (rc < 0)
 			return rc;
 		if (e->size != s->bytes)
-			return ckpt_fail(EBADMSG, "'%.200s' is %llu bytes long, and its storage %llu", e->name,
-					(unsigned long long)e->size, (unsigned long long)s->bytes);
+			return ckpt_fail(EBADMSG, "'%.200s' is %llu bytes long, and its storage %llu",
+					e->name, (unsigned long long)e->size, (unsigned long long)s->bytes);
 		f->entry[i] = e;
 	}
 	return 0;
@@ -201,7 +203,8 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 	f->pickle_len = e->size;
 	f->bytes = malloc((size_t)e->size + 1);
 	if (f->bytes == NULL)
-		return ckpt_fail(ENOMEM, "out of memory for a pickle of %llu bytes", (unsigned long long)e->size);
+		return ckpt_fail(ENOMEM, "out of memory for a pickle of %llu bytes",
+				(unsigned long long)e->size);
 	rc = zip_read_full(read, arg, f->pickle_off, f->bytes, (size_t)e->size);
 	if (rc == 0)
 		rc = make_object(f, 0, (size_t)e->size, limits, &used);
@@ -218,11 +221,12 @@ static bool is_magic(const struct pickle *g)
 	const char *p = pickle_text(g, pickle_root(g), &len);
 
 	return p != NULL && pickle_kind_of(g, pickle_root(g)) == PICKLE_LONG && len == sizeof magic - 1 &&
-		memcmp(p, magic, len) == 0;
+	       memcmp(p, magic, len) == 0;
 }
 
 /* The storages follow `at` in the order of the list of keys. */
-static int place_storages(struct torch_file *f, const struct pickle *keys, uint64_t at, codec_read_at read, void *arg)
+static int place_storages(
+		struct torch_file *f, const struct pickle *keys, uint64_t at, codec_read_at read, void *arg)
 {
 	uint32_t n = torch_storages(f->object), done = 0;
 	struct pickle_fill fill = { 0 };
@@ -239,11 +243,13 @@ static int place_storages(struct torch_file *f, const struct pickle *keys, uint6
 			uint8_t count[8];
 			size_t len;
 			const char *key = pickle_text(keys, fill.child[i], &len);
-			uint32_t number = key == NULL ? PICKLE_NIL : torch_storage_of_key(f->object, key, len);
+			uint32_t number =
+					key == NULL ? PICKLE_NIL : torch_storage_of_key(f->object, key, len);
 			int rc;
 
 			if (number == PICKLE_NIL || f->off[number] != 0)
-				return ckpt_fail(EBADMSG, "legacy torch file: a key that no tensor uses, or twice");
+				return ckpt_fail(EBADMSG,
+						"legacy torch file: a key that no tensor uses, or twice");
 			s = torch_storage_at(f->object, number);
 			if (f->size - at < sizeof count || s->bytes > f->size - at - sizeof count)
 				return ckpt_fail(EBADMSG, "legacy torch file: it ends inside a storage");
@@ -251,7 +257,8 @@ static int place_storages(struct torch_file *f, const struct pickle *keys, uint6
 			if (rc < 0)
 				return rc;
 			if (byte_le64(count) != s->count)
-				return ckpt_fail(EBADMSG, "legacy torch file: a storage of another size than stated");
+				return ckpt_fail(EBADMSG,
+						"legacy torch file: a storage of another size than stated");
 			f->off[number] = at + sizeof count;
 			at += sizeof count + s->bytes;
 			done++;
@@ -263,8 +270,8 @@ static int place_storages(struct torch_file *f, const struct pickle *keys, uint6
  * Parses the pickles at the head, of which `have` bytes are here.  -ENODATA: they go on beyond these.  The
  * object's graph and the keys' (which the caller frees) borrow f->bytes.
  */
-static int parse_legacy(struct torch_file *f, size_t have, const struct pickle_limits *limits, struct pickle **keys,
-		size_t *end)
+static int parse_legacy(struct torch_file *f, size_t have, const struct pickle_limits *limits,
+		struct pickle **keys, size_t *end)
 {
 	size_t pos = 0;
 
@@ -311,7 +318,8 @@ static int read_head(struct torch_file *f, codec_read_at read, void *arg, size_t
 	return rc;
 }
 
-static int open_legacy(struct torch_file *f, codec_read_at read, void *arg, const struct pickle_limits *limits)
+static int open_legacy(
+		struct torch_file *f, codec_read_at read, void *arg, const struct pickle_limits *limits)
 {
 	uint64_t most = most_bytes(limits) < f->size ? most_bytes(limits) : f->size, piece = FIRST_PIECE;
 	struct pickle *keys = NULL;
@@ -327,7 +335,8 @@ static int open_legacy(struct torch_file *f, codec_read_at read, void *arg, cons
 			pickle_free(f->graph);
 			f->graph = NULL;
 			if (have == most)
-				rc = ckpt_fail(EFBIG, "its pickles take more than %llu bytes", (unsigned long long)most);
+				rc = ckpt_fail(EFBIG, "its pickles take more than %llu bytes",
+						(unsigned long long)most);
 		}
 		piece *= 4; /* five parses of a pickle at most cost a third more than the last */
 	} while (rc == -ENODATA);
@@ -342,7 +351,8 @@ static int open_legacy(struct torch_file *f, codec_read_at read, void *arg, cons
 }
 
 /* One pickle, and nothing behind it. */
-static int open_pickle(struct torch_file *f, codec_read_at read, void *arg, const struct pickle_limits *limits)
+static int open_pickle(
+		struct torch_file *f, codec_read_at read, void *arg, const struct pickle_limits *limits)
 {
 	size_t have = 0, used = 0;
 	int rc;
@@ -385,7 +395,7 @@ static int open_kind(struct torch_file *f, codec_read_at read, void *arg, const 
 	if (n < 4 || head[0] != 0x80 || head[1] < 1 || head[1] > 5)
 		return ckpt_fail(EINVAL, "no file of torch's");
 	if (memcmp(head + 2, magic, sizeof magic - 1) == 0 ||
-	    (head[1] >= 4 && head[2] == 0x95 && memcmp(head + 11, magic, sizeof magic - 1) == 0))
+			(head[1] >= 4 && head[2] == 0x95 && memcmp(head + 11, magic, sizeof magic - 1) == 0))
 		return open_legacy(f, read, arg, limits);
 	return open_pickle(f, read, arg, limits);
 }
@@ -455,7 +465,8 @@ const struct zip_entry *torch_file_storage_entry(const struct torch_file *f, uin
 	return f->entry != NULL ? f->entry[storage] : NULL;
 }
 
-int torch_file_storage(const struct torch_file *f, uint32_t storage, codec_read_at read, void *arg, uint64_t *off)
+int torch_file_storage(
+		const struct torch_file *f, uint32_t storage, codec_read_at read, void *arg, uint64_t *off)
 {
 	if (f->entry != NULL)
 		return zip_data(f->zip, f->entry[storage], read, arg, off);

@@ -69,7 +69,8 @@ const struct zip_entry *torch_file_storage_entry(const struct torch_file *f, uin
  * Where the bytes of a storage lie: torch_storage_at()->bytes of them from *off on, all inside the file.  In a ZIP
  * this reads the local header of its record.
  */
-int torch_file_storage(const struct torch_file *f, uint32_t storage, codec_read_at read, void *arg, uint64_t *off);
+int torch_file_storage(
+		const struct torch_file *f, uint32_t storage, codec_read_at read, void *arg, uint64_t *off);
 
 /*
  * Where the elements of a strided or quantized tensor lie: [*off, *off + *len) spans from its first element to its

@@ -9,16 +9,16 @@
 /* The classes and functions that are known by name. */
 enum torch_known {
 	KNOWN_NOT,
-	KNOWN_TENSOR,      /* _rebuild_tensor */
+	KNOWN_TENSOR, /* _rebuild_tensor */
 	KNOWN_TENSOR_V2,
 	KNOWN_TENSOR_V3,
-	KNOWN_PARAMETER,   /* also _with_state */
+	KNOWN_PARAMETER, /* also _with_state */
 	KNOWN_QTENSOR,
 	KNOWN_SPARSE,
 	KNOWN_SPARSE_CSR,
 	KNOWN_META,
 	KNOWN_NESTED,
-	KNOWN_FROM_TYPE,   /* _rebuild_from_type_v2 */
+	KNOWN_FROM_TYPE, /* _rebuild_from_type_v2 */
 	KNOWN_WRAPPER,
 	KNOWN_DEVICE_NUMPY, /* also _rebuild_xla_tensor */
 	KNOWN_DEVICE_CPU,
@@ -34,7 +34,7 @@ enum torch_known {
 	KNOWN_DICT,
 	KNOWN_LIST,
 	KNOWN_SET,
-	KNOWN_ENCODE,      /* _codecs.encode */
+	KNOWN_ENCODE, /* _codecs.encode */
 	KNOWN_BYTES,
 	KNOWN_BYTEARRAY,
 	KNOWN_COMPLEX,
@@ -67,7 +67,8 @@ struct torch_object {
 enum torch_known torch_known_of(const struct torch_object *o, uint32_t ref);
 
 /* What the function or class of a call is known as, and the arguments when they are a tuple. */
-enum torch_known torch_call_of(const struct torch_object *o, uint32_t ref, const uint32_t **args, uint32_t *count);
+enum torch_known torch_call_of(
+		const struct torch_object *o, uint32_t ref, const uint32_t **args, uint32_t *count);
 
 /* The elements of a tuple, a torch.Size or a list of one run; false for other values. */
 bool torch_sequence(const struct torch_object *o, uint32_t ref, const uint32_t **child, uint32_t *count);

@@ -51,8 +51,13 @@ static const struct {
 	const char *name;
 	enum torch_known known;
 } builtins[] = {
-	{ "dict", KNOWN_DICT }, { "list", KNOWN_LIST }, { "set", KNOWN_SET }, { "frozenset", KNOWN_SET },
-	{ "bytes", KNOWN_BYTES }, { "bytearray", KNOWN_BYTEARRAY }, { "complex", KNOWN_COMPLEX },
+	{ "dict", KNOWN_DICT },
+	{ "list", KNOWN_LIST },
+	{ "set", KNOWN_SET },
+	{ "frozenset", KNOWN_SET },
+	{ "bytes", KNOWN_BYTES },
+	{ "bytearray", KNOWN_BYTEARRAY },
+	{ "complex", KNOWN_COMPLEX },
 };
 
 static bool is(const char *p, size_t len, const char *what)

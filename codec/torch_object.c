@@ -49,7 +49,8 @@ enum torch_known torch_known_of(const struct torch_object *o, uint32_t ref)
 	return number < 0 ? KNOWN_NOT : (enum torch_known)o->known[number];
 }
 
-enum torch_known torch_call_of(const struct torch_object *o, uint32_t ref, const uint32_t **args, uint32_t *count)
+enum torch_known torch_call_of(
+		const struct torch_object *o, uint32_t ref, const uint32_t **args, uint32_t *count)
 {
 	const struct pickle_call *c = pickle_call(o->g, ref);
 
@@ -122,7 +123,8 @@ static int grow_places(struct torch_object *o)
 }
 
 /* Enters the storage s, or finds it: *number. torch takes the first mention for true; others must agree on the size. */
-static int enter_storage(struct torch_object *o, const struct torch_storage *s, uint32_t node, uint32_t *number)
+static int enter_storage(
+		struct torch_object *o, const struct torch_storage *s, uint32_t node, uint32_t *number)
 {
 	size_t at;
 	int rc = 0;
@@ -161,22 +163,25 @@ static int take_mention(struct torch_object *o, uint32_t node)
 
 	if (c == NULL || n < 1 || !pickle_is_text(g, c[0], "storage"))
 		return 0;
-	if (n < 5 || n > 6 || torch_known_of(o, c[1]) != KNOWN_STORAGE || !pickle_int(g, c[4], &count) || count < 0)
+	if (n < 5 || n > 6 || torch_known_of(o, c[1]) != KNOWN_STORAGE || !pickle_int(g, c[4], &count) ||
+			count < 0)
 		return torch_bad(o, node, "its storage is not described as torch does");
 	if (n == 6 && pickle_kind_of(g, c[5]) != PICKLE_NONE)
-		return ckpt_fail(ENOTSUP, "storage at byte %u of the pickle is a view of another, as before torch 0.4",
+		return ckpt_fail(ENOTSUP,
+				"storage at byte %u of the pickle is a view of another, as before torch 0.4",
 				pickle_node(g, node)->pos);
 	s.key = pickle_text(g, c[2], &key_len);
 	s.location = pickle_text(g, c[3], &location_len);
 	if (s.key == NULL || pickle_kind_of(g, c[2]) > PICKLE_STR8 || s.location == NULL ||
-	    pickle_kind_of(g, c[3]) > PICKLE_STR8 || pickle_kind_of(g, c[2]) < PICKLE_STR ||
-	    pickle_kind_of(g, c[3]) < PICKLE_STR)
+			pickle_kind_of(g, c[3]) > PICKLE_STR8 || pickle_kind_of(g, c[2]) < PICKLE_STR ||
+			pickle_kind_of(g, c[3]) < PICKLE_STR)
 		return torch_bad(o, node, "its storage has no key or no location");
 	s.key_len = (uint32_t)key_len;
 	s.location_len = (uint32_t)location_len;
 	s.dtype = (enum torch_dtype)o->dtype[pickle_global_of(g, c[1])];
 	s.count = (uint64_t)count;
-	if (__builtin_mul_overflow(s.count, torch_dtype_info(s.dtype)->width, &s.bytes) || s.bytes > INT64_MAX)
+	if (__builtin_mul_overflow(s.count, torch_dtype_info(s.dtype)->width, &s.bytes) ||
+			s.bytes > INT64_MAX)
 		return torch_bad(o, node, "its storage is larger than can be");
 	rc = enter_storage(o, &s, node, &number);
 	if (rc == 0)
@@ -307,7 +312,8 @@ const struct torch_mention *torch_mention_of(const struct torch_object *o, uint3
 
 	if (o->g->node[node].kind != PICKLE_PERSID)
 		return NULL;
-	if (o->mentions > 0 && o->mention[o->mentions - 1].node == node) /* as it is while tensors are found */
+	if (o->mentions > 0 &&
+			o->mention[o->mentions - 1].node == node) /* as it is while tensors are found */
 		return &o->mention[o->mentions - 1];
 	return by_node(o->mention, o->mentions, sizeof *o->mention, node);
 }

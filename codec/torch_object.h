@@ -32,10 +32,10 @@ enum {
 struct torch_storage {
 	const char *key, *location; /* not terminated */
 	uint32_t key_len, location_len;
-	enum torch_dtype dtype;     /* of the class: elements are counted in it; TORCH_UNTYPED counts bytes */
-	uint64_t count;             /* elements */
+	enum torch_dtype dtype; /* of the class: elements are counted in it; TORCH_UNTYPED counts bytes */
+	uint64_t count;         /* elements */
 	uint64_t bytes;
-	uint32_t first;             /* number of its first mention */
+	uint32_t first; /* number of its first mention */
 };
 
 /* One mention of a storage in the pickle. The refs are raw, for editing. */
@@ -47,26 +47,26 @@ struct torch_mention {
 
 enum torch_tensor_kind {
 	TORCH_STRIDED,
-	TORCH_QUANTIZED, /* strided, and a scale and zero point, whose nodes are `part` */
-	TORCH_META,      /* no storage */
-	TORCH_COO,       /* part: indices, values */
+	TORCH_QUANTIZED,  /* strided, and a scale and zero point, whose nodes are `part` */
+	TORCH_META,       /* no storage */
+	TORCH_COO,        /* part: indices, values */
 	TORCH_COMPRESSED, /* CSR, CSC, BSR, BSC; part: compressed indices, plain indices, values */
-	TORCH_NESTED,    /* part: buffer, sizes, strides, or offsets */
-	TORCH_COPY,      /* of a device without storages (xla); part: the tensor on the CPU */
-	TORCH_WRAPPER,   /* a subclass that wraps others (DTensor); its data are in its state */
+	TORCH_NESTED,     /* part: buffer, sizes, strides, or offsets */
+	TORCH_COPY,       /* of a device without storages (xla); part: the tensor on the CPU */
+	TORCH_WRAPPER,    /* a subclass that wraps others (DTensor); its data are in its state */
 };
 
 struct torch_tensor {
 	uint32_t node;
-	uint8_t kind;   /* enum torch_tensor_kind */
-	uint8_t dtype;  /* enum torch_dtype */
+	uint8_t kind;  /* enum torch_tensor_kind */
+	uint8_t dtype; /* enum torch_dtype */
 	uint8_t ndim;
 	bool requires_grad : 1, parameter : 1, conj : 1, neg : 1;
-	uint32_t storage;  /* number; PICKLE_NIL: none */
-	uint32_t dims;     /* torch_size(), torch_stride() */
-	uint64_t offset;   /* into the storage, in elements of dtype */
-	uint64_t count;    /* elements */
-	uint32_t part[4];  /* nodes, by kind; else PICKLE_NIL */
+	uint32_t storage; /* number; PICKLE_NIL: none */
+	uint32_t dims;    /* torch_size(), torch_stride() */
+	uint64_t offset;  /* into the storage, in elements of dtype */
+	uint64_t count;   /* elements */
+	uint32_t part[4]; /* nodes, by kind; else PICKLE_NIL */
 };
 
 struct torch_object;
@@ -104,11 +104,11 @@ bool torch_contiguous(const struct torch_object *o, const struct torch_tensor *t
 enum torch_kind {
 	TORCH_IS_NONE,
 	TORCH_IS_BOOL,
-	TORCH_IS_INT,    /* INT or LONG of the graph */
+	TORCH_IS_INT, /* INT or LONG of the graph */
 	TORCH_IS_FLOAT,
 	TORCH_IS_COMPLEX, /* a call with two floats */
 	TORCH_IS_STR,
-	TORCH_IS_BYTES,  /* torch_bytes() */
+	TORCH_IS_BYTES, /* torch_bytes() */
 	TORCH_IS_TENSOR,
 	TORCH_IS_STORAGE,
 	TORCH_IS_DTYPE,
@@ -147,15 +147,15 @@ struct torch_item {
 /* Goes through what a value holds, in order; nothing for values that hold nothing. */
 struct torch_iter {
 	const struct torch_object *o;
-	const uint32_t *child;         /* of a tuple, or arguments: gone through first */
+	const uint32_t *child; /* of a tuple, or arguments: gone through first */
 	uint32_t count, child_at;
 	struct pickle_fill fill, attrs; /* then fills; and inside one, the attributes in a state */
 	bool fill_on, attrs_on;
 	uint32_t at, attrs_at;
-	uint32_t rest;                 /* a value whose fills come next */
-	uint32_t slots;                /* a second dict of attributes that comes next */
+	uint32_t rest;  /* a value whose fills come next */
+	uint32_t slots; /* a second dict of attributes that comes next */
 	uint32_t index;
-	enum torch_relation relation;  /* of `child` */
+	enum torch_relation relation; /* of `child` */
 };
 void torch_iter_init(const struct torch_object *o, uint32_t ref, struct torch_iter *it);
 bool torch_iter_next(struct torch_iter *it, struct torch_item *item);
@@ -187,11 +187,11 @@ bool torch_array(const struct torch_object *o, uint32_t ref, struct torch_array 
  * kinds have no place: they are found by going through their container.
  */
 struct torch_place {
-	uint32_t node;     /* a value, no alias */
-	uint32_t parent;   /* number of a place; PICKLE_NIL at the root */
-	uint32_t key;      /* as in struct torch_item */
-	uint8_t relation;  /* enum torch_relation */
-	uint8_t kind;      /* enum torch_kind */
+	uint32_t node;    /* a value, no alias */
+	uint32_t parent;  /* number of a place; PICKLE_NIL at the root */
+	uint32_t key;     /* as in struct torch_item */
+	uint8_t relation; /* enum torch_relation */
+	uint8_t kind;     /* enum torch_kind */
 	uint16_t depth;
 };
 

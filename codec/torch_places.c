@@ -60,9 +60,8 @@ static int enter(struct torch_places *p, uint8_t *met, const struct torch_item *
 	rc = torch_room(&p->place, &p->cap, (size_t)p->count + 1, sizeof *p->place);
 	if (rc < 0)
 		return rc;
-	p->place[p->count++] = (struct torch_place){
-		node, parent, item->key, (uint8_t)item->relation, (uint8_t)kind, (uint16_t)depth
-	};
+	p->place[p->count++] = (struct torch_place){ node, parent, item->key, (uint8_t)item->relation,
+		(uint8_t)kind, (uint16_t)depth };
 	return 1;
 }
 

@@ -91,18 +91,21 @@ static int check_bounds(const struct torch_object *o, uint32_t node, const struc
 	for (uint32_t i = 0; t->count > 0 && i < t->ndim; i++) {
 		uint64_t reach;
 
-		if (__builtin_mul_overflow(size[i] - 1, stride[i], &reach) || __builtin_add_overflow(last, reach, &last))
+		if (__builtin_mul_overflow(size[i] - 1, stride[i], &reach) ||
+				__builtin_add_overflow(last, reach, &last))
 			return torch_bad(o, node, "its last element lies outside all bounds");
 	}
 	if (t->count == 0)
 		return 0;
-	if (__builtin_add_overflow(last, 1, &end) || __builtin_mul_overflow(end, info->width, &end) || end > s->bytes)
+	if (__builtin_add_overflow(last, 1, &end) || __builtin_mul_overflow(end, info->width, &end) ||
+			end > s->bytes)
 		return torch_bad(o, node, "its last element lies outside its storage");
 	return 0;
 }
 
 /* (storage, offset, size, stride): what all tensors with a storage begin with. dtype < 0: the storage's. */
-static int take_strided(struct torch_object *o, uint32_t node, const uint32_t *a, int dtype, struct torch_tensor *t)
+static int take_strided(
+		struct torch_object *o, uint32_t node, const uint32_t *a, int dtype, struct torch_tensor *t)
 {
 	const struct torch_mention *m = torch_mention_of(o, a[0]);
 	uint32_t ndim;
@@ -160,7 +163,8 @@ static int dtype_of(const struct torch_object *o, uint32_t ref)
 }
 
 /* (layout, (indices, values, size[, is_coalesced])) or (layout, (compressed, plain, values, size)). */
-static int take_sparse(struct torch_object *o, uint32_t node, uint32_t layout, uint32_t data, struct torch_tensor *t)
+static int take_sparse(
+		struct torch_object *o, uint32_t node, uint32_t layout, uint32_t data, struct torch_tensor *t)
 {
 	const struct torch_tensor *values;
 	const uint32_t *c, *layout_args;
@@ -213,13 +217,22 @@ static void take_quantizer(const struct torch_object *o, uint32_t ref, struct to
  * Reads the call of a known function with these arguments into *t: 1; 0 when it makes no tensor; -errno.
  * Called again with what a _rebuild_from_type_v2 wraps.
  */
-static int take_call(struct torch_object *o, uint32_t node, enum torch_known known, const uint32_t *a, uint32_t n,
-		struct torch_tensor *t)
+static int take_call(struct torch_object *o, uint32_t node, enum torch_known known, const uint32_t *a,
+		uint32_t n, struct torch_tensor *t)
 {
 	static const uint8_t least[] = {
-		[KNOWN_TENSOR] = 4, [KNOWN_TENSOR_V2] = 6, [KNOWN_TENSOR_V3] = 7, [KNOWN_PARAMETER] = 3,
-		[KNOWN_QTENSOR] = 7, [KNOWN_SPARSE] = 2, [KNOWN_SPARSE_CSR] = 2, [KNOWN_META] = 4,
-		[KNOWN_NESTED] = 4, [KNOWN_FROM_TYPE] = 4, [KNOWN_WRAPPER] = 8, [KNOWN_DEVICE_NUMPY] = 4,
+		[KNOWN_TENSOR] = 4,
+		[KNOWN_TENSOR_V2] = 6,
+		[KNOWN_TENSOR_V3] = 7,
+		[KNOWN_PARAMETER] = 3,
+		[KNOWN_QTENSOR] = 7,
+		[KNOWN_SPARSE] = 2,
+		[KNOWN_SPARSE_CSR] = 2,
+		[KNOWN_META] = 4,
+		[KNOWN_NESTED] = 4,
+		[KNOWN_FROM_TYPE] = 4,
+		[KNOWN_WRAPPER] = 8,
+		[KNOWN_DEVICE_NUMPY] = 4,
 		[KNOWN_DEVICE_CPU] = 4,
 	};
 	const struct torch_tensor *inner;

@@ -31,7 +31,8 @@ static enum torch_kind kind_of_call(const struct torch_object *o, uint32_t ref)
 	case KNOWN_DEFAULT_DICT:
 		return n < 2 ? TORCH_IS_DICT : TORCH_IS_OBJECT;
 	case KNOWN_COUNTER:
-		return n == 0 || (n == 1 && pickle_kind_of(o->g, a[0]) == PICKLE_DICT) ? TORCH_IS_DICT : TORCH_IS_OBJECT;
+		return n == 0 || (n == 1 && pickle_kind_of(o->g, a[0]) == PICKLE_DICT) ? TORCH_IS_DICT
+										       : TORCH_IS_OBJECT;
 	case KNOWN_DEQUE:
 	case KNOWN_LIST:
 		return TORCH_IS_LIST;
@@ -40,8 +41,10 @@ static enum torch_kind kind_of_call(const struct torch_object *o, uint32_t ref)
 	case KNOWN_ENCODE:
 	case KNOWN_BYTES:
 	case KNOWN_BYTEARRAY:
-		return c->callable != PICKLE_NIL && pickle_node(o->g, pickle_target(o->g, ref))->kind == PICKLE_REDUCE ?
-			TORCH_IS_BYTES : TORCH_IS_OBJECT;
+		return c->callable != PICKLE_NIL && pickle_node(o->g, pickle_target(o->g, ref))->kind ==
+								       PICKLE_REDUCE
+				       ? TORCH_IS_BYTES
+				       : TORCH_IS_OBJECT;
 	case KNOWN_COMPLEX:
 		return TORCH_IS_COMPLEX;
 	case KNOWN_NP_RECONSTRUCT:
@@ -112,7 +115,8 @@ static void start_fills(struct torch_iter *it, uint32_t ref)
 	it->at = 0;
 }
 
-static void start_child(struct torch_iter *it, const uint32_t *child, uint32_t count, enum torch_relation relation)
+static void start_child(
+		struct torch_iter *it, const uint32_t *child, uint32_t count, enum torch_relation relation)
 {
 	it->child = child;
 	it->count = count;
@@ -189,7 +193,7 @@ static bool start_state(struct torch_iter *it, uint32_t state)
 	}
 	c = pickle_children(g, state, &n);
 	if (n != 2 || pickle_kind_of(g, c[1]) != PICKLE_DICT ||
-	    (pickle_kind_of(g, c[0]) != PICKLE_DICT && pickle_kind_of(g, c[0]) != PICKLE_NONE))
+			(pickle_kind_of(g, c[0]) != PICKLE_DICT && pickle_kind_of(g, c[0]) != PICKLE_NONE))
 		return false;
 	it->slots = c[1];
 	it->attrs_on = pickle_first_fill(g, c[0], &it->attrs);
@@ -244,7 +248,8 @@ bool torch_iter_next(struct torch_iter *it, struct torch_item *item)
 		}
 		switch (it->fill.kind) {
 		case PICKLE_FILL_ITEMS:
-			*item = (struct torch_item){ TORCH_KEY, it->fill.child[it->at], it->fill.child[it->at + 1] };
+			*item = (struct torch_item){ TORCH_KEY, it->fill.child[it->at],
+				it->fill.child[it->at + 1] };
 			it->at += 2;
 			return true;
 		case PICKLE_FILL_STATE:
@@ -267,7 +272,8 @@ uint32_t torch_lookup(const struct torch_object *o, uint32_t ref, const char *ke
 
 	torch_iter_init(o, ref, &it);
 	while (torch_iter_next(&it, &item))
-		if ((item.relation == TORCH_KEY || item.relation == TORCH_ATTR) && pickle_is_text(o->g, item.key, key))
+		if ((item.relation == TORCH_KEY || item.relation == TORCH_ATTR) &&
+				pickle_is_text(o->g, item.key, key))
 			found = item.value;
 	return found;
 }
@@ -307,7 +313,8 @@ int torch_bytes(const struct torch_object *o, uint32_t ref, struct byte_buf *out
 			return byte_buf_put(out, p, len);
 		known = torch_call_of(o, ref, &a, &n);
 		if (known == KNOWN_ENCODE && n == 2 && pickle_kind_of(o->g, a[0]) == PICKLE_STR &&
-		    (pickle_is_text(o->g, a[1], "latin1") || pickle_is_text(o->g, a[1], "latin-1"))) {
+				(pickle_is_text(o->g, a[1], "latin1") ||
+						pickle_is_text(o->g, a[1], "latin-1"))) {
 			p = pickle_text(o->g, a[0], &len);
 			return from_latin1(p, len, out);
 		}
@@ -330,7 +337,7 @@ bool torch_device_text(const struct torch_object *o, uint32_t ref, char *out, si
 	int k;
 
 	if (torch_call_of(o, ref, &a, &n) != KNOWN_DEVICE || n < 1 || n > 2 ||
-	    pickle_kind_of(o->g, a[0]) != PICKLE_STR)
+			pickle_kind_of(o->g, a[0]) != PICKLE_STR)
 		return false;
 	p = pickle_text(o->g, a[0], &len);
 	if (memchr(p, '\0', len) != NULL || len >= out_room)
@@ -368,7 +375,8 @@ static bool array_dtype(const struct torch_object *o, uint32_t ref, char descr[1
 			return false;
 		order = pickle_text(o->g, s[1], &order_len);
 		if (order == NULL || order_len != 1 || memchr("<>|=", order[0], 4) == NULL ||
-		    pickle_kind_of(o->g, s[3]) != PICKLE_NONE || pickle_kind_of(o->g, s[4]) != PICKLE_NONE)
+				pickle_kind_of(o->g, s[3]) != PICKLE_NONE ||
+				pickle_kind_of(o->g, s[4]) != PICKLE_NONE)
 			return false; /* of several fields */
 	}
 	snprintf(descr, 16, "%c%.*s", order[0], (int)len, p);
@@ -420,7 +428,7 @@ bool torch_array(const struct torch_object *o, uint32_t ref, struct torch_array 
 			return false;
 		s = pickle_children(o->g, f.child[0], &k);
 		if (k != 5 || !array_shape(o, s[1], out) || !array_dtype(o, s[2], out->descr) ||
-		    !pickle_int(o->g, s[3], &fortran))
+				!pickle_int(o->g, s[3], &fortran))
 			return false;
 		out->fortran = fortran != 0;
 		out->data = s[4];

@@ -27,7 +27,7 @@ enum {
 	TAIL = 65536 + END_LEN,
 	CANDIDATES = 64,
 	RECORD_MAX = RECORD_LEN + 3 * 65535,
-	WINDOW = 1 << 18, /* more than a record */
+	WINDOW = 1 << 18,  /* more than a record */
 	PROBES_MAX = 4096, /* in the table of names; by chance it is some dozens */
 };
 
@@ -59,7 +59,8 @@ int zip_read_full(codec_read_at read, void *arg, uint64_t off, void *buf, size_t
 		if (n < 0)
 			return (int)n;
 		if (n == 0 || (uint64_t)n > len)
-			return ckpt_fail(EBADMSG, "file ends at byte %llu, before it should", (unsigned long long)off);
+			return ckpt_fail(EBADMSG, "file ends at byte %llu, before it should",
+					(unsigned long long)off);
 		p += n;
 		off += (uint64_t)n;
 		len -= (size_t)n;
@@ -208,7 +209,8 @@ static int find_end(codec_read_at read, void *arg, uint64_t size, struct ends *e
 			if (rc != 0)
 				return rc < 0 ? rc : 0;
 			if (++tried == CANDIDATES)
-				return ckpt_fail(EBADMSG, "zip: its end is full of end records that fit nothing");
+				return ckpt_fail(EBADMSG,
+						"zip: its end is full of end records that fit nothing");
 		}
 		if (lo == stop)
 			break;
@@ -259,7 +261,8 @@ static int index_names(struct zip *z)
 			const struct zip_entry *x = &z->entry[z->place[i] - 1];
 
 			if (++probes > PROBES_MAX)
-				return ckpt_fail(EBADMSG, "zip: names made to collide, '%.200s' for one", e->name);
+				return ckpt_fail(EBADMSG, "zip: names made to collide, '%.200s' for one",
+						e->name);
 			if (same_name(x, e))
 				return ckpt_fail(EBADMSG, "zip: two entries are called '%.200s'", e->name);
 			if (x->name_len == e->name_len && folded_hash(x->name, x->name_len) == hash)
@@ -373,7 +376,8 @@ static int read_directory(struct zip *z, uint64_t count, codec_read_at read, voi
 	int rc = 0;
 
 	if (window == NULL)
-		return ckpt_fail(ENOMEM, "out of memory for a zip of %llu entries", (unsigned long long)count);
+		return ckpt_fail(
+				ENOMEM, "out of memory for a zip of %llu entries", (unsigned long long)count);
 	while (rc == 0 && z->entries < count) {
 		size_t n;
 

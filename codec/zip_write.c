@@ -27,7 +27,9 @@ void zip_writer_release(struct zip_writer *w)
 /* Length of the zip64 field. */
 static uint64_t wide_field(uint64_t size, uint64_t header)
 {
-	return size >= WIDE || header >= WIDE ? 4 + 16 * (uint64_t)(size >= WIDE) + 8 * (uint64_t)(header >= WIDE) : 0;
+	return size >= WIDE || header >= WIDE
+			       ? 4 + 16 * (uint64_t)(size >= WIDE) + 8 * (uint64_t)(header >= WIDE)
+			       : 0;
 }
 
 static uint64_t padding(size_t name_len, uint64_t size, uint64_t header, uint64_t align)
@@ -45,12 +47,13 @@ int64_t zip_header_length(size_t name_len, uint64_t size, uint64_t header, uint6
 		return ckpt_fail(EINVAL, "zip: a record that can't be written");
 	pad = padding(name_len, size, header, a);
 	if (field + 4 + pad > UINT16_MAX)
-		return ckpt_fail(EINVAL, "zip: an alignment of %llu bytes does not fit", (unsigned long long)a);
+		return ckpt_fail(EINVAL, "zip: an alignment of %llu bytes does not fit",
+				(unsigned long long)a);
 	return (int64_t)(LOCAL_LEN + name_len + field + 4 + pad);
 }
 
-int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size, struct byte_buf *out,
-		uint64_t *data)
+int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size,
+		struct byte_buf *out, uint64_t *data)
 {
 	uint64_t header = w->off, field = wide_field(size, header), pad;
 	int64_t len = zip_header_length(name_len, size, header, w->align);
@@ -203,8 +206,8 @@ int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const str
 	for (size_t i = 0; rc == 0 && i < zip_count(z); i++) {
 		const struct zip_entry *e = zip_at(z, i);
 
-		rc = e == entry ? zip_write_descriptor(&w, zip_crc(0, bytes->p, bytes->len), out) :
-			zip_write_record(&w, directory.p + (e->record - at), e->record_len);
+		rc = e == entry ? zip_write_descriptor(&w, zip_crc(0, bytes->p, bytes->len), out)
+				: zip_write_record(&w, directory.p + (e->record - at), e->record_len);
 	}
 	if (rc == 0)
 		rc = zip_write_end(&w, out);
@@ -244,8 +247,8 @@ uint32_t zip_crc(uint32_t crc, const uint8_t *p, size_t len)
 		uint32_t a = crc ^ byte_le32(p), b = byte_le32(p + 4);
 
 		crc = crc_table[7][a & 255] ^ crc_table[6][a >> 8 & 255] ^ crc_table[5][a >> 16 & 255] ^
-			crc_table[4][a >> 24] ^ crc_table[3][b & 255] ^ crc_table[2][b >> 8 & 255] ^
-			crc_table[1][b >> 16 & 255] ^ crc_table[0][b >> 24];
+		      crc_table[4][a >> 24] ^ crc_table[3][b & 255] ^ crc_table[2][b >> 8 & 255] ^
+		      crc_table[1][b >> 16 & 255] ^ crc_table[0][b >> 24];
 	}
 	for (; len > 0; p++, len--)
 		crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 255];

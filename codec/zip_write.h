@@ -24,8 +24,8 @@
 #include "codec/zip_read.h"
 
 struct zip_writer {
-	uint64_t off;             /* in the file, of what comes next */
-	uint64_t align;           /* of data */
+	uint64_t off;   /* in the file, of what comes next */
+	uint64_t align; /* of data */
 	uint64_t entries;
 	struct byte_buf directory; /* records so far */
 
@@ -43,8 +43,8 @@ void zip_writer_release(struct zip_writer *w);
  * where they begin.  -EINVAL: a name that is empty or longer than ZIP_NAME_MAX, an alignment above 65535 that
  * does not fit.
  */
-int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size, struct byte_buf *out,
-		uint64_t *data);
+int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size,
+		struct byte_buf *out, uint64_t *data);
 
 /* Appends what follows the data of that record, and enters it into the directory. crc may be 0: torch does not ask. */
 int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *out);

@@ -254,7 +254,7 @@ int store_rename(struct store *s, uint64_t parent, const char *name, size_t len,
 	if (rc == 0)
 		rc = tree_check_name(newname, newlen, m.noreplace ? -EEXIST : -EBUSY);
 	if (rc == 0)
-		rc = tree_check_change(s, true);
+		rc = tree_check_change(s, false);
 	if (rc < 0)
 		return rc;
 	rc = meta_begin(s);
