@@ -15,66 +15,10 @@
 
 #include <cmocka.h>
 
+#include "scratch_chunks.h"
 #include "store/chunk_parts.h"
 
 /* --- scaffold ------------------------------------------------------------------------------------- */
-
-struct fixture {
-	char dir[64], path[80];
-	struct store_options opt;
-	struct store *s;
-};
-
-static void reopen(struct fixture *f)
-{
-	if (store_open(f->path, &f->opt, &f->s))
-		fail_msg("open: %s", ckpt_errmsg());
-}
-
-static void crash(struct fixture *f)
-{
-	store_crash(f->s);
-	f->s = NULL;
-	reopen(f);
-}
-
-static void cycle(struct fixture *f)
-{
-	assert_int_equal(store_close(f->s), 0);
-	f->s = NULL;
-	reopen(f);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-
-	strcpy(f->dir, "/tmp/test_chunks.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof f->path, "%s/s.ckptfs", f->dir);
-	f->opt = (struct store_options){ .create = true, .workers = 2, .history_seconds = -1 };
-	reopen(f);
-	*state = f;
-	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *w)
-{
-	(void)st;
-	(void)type;
-	(void)w;
-	return remove(path);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	store_close(f->s);
-	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	free(f);
-	return 0;
-}
 
 /* Bytes that no codec makes smaller, the same for the same seed. */
 static uint8_t *noise(uint64_t seed, size_t len)

@@ -15,64 +15,13 @@
 
 #include <cmocka.h>
 
+#include "scratch_chunks.h"
 #include "store/chunk_parts.h"
 #include "store/manifest_internal.h"
 #include "store/store_admin.h"
 #include "store/tree_internal.h"
 
 /* --- scaffold ------------------------------------------------------------------------------------- */
-
-struct fixture {
-	char dir[64], path[80];
-	struct store_options opt;
-	struct store *s;
-};
-
-static void reopen(struct fixture *f)
-{
-	if (store_open(f->path, &f->opt, &f->s))
-		fail_msg("open: %s", ckpt_errmsg());
-}
-
-static void cycle(struct fixture *f)
-{
-	gc_stop(f->s);
-	assert_int_equal(store_close(f->s), 0);
-	f->s = NULL;
-	reopen(f);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-
-	strcpy(f->dir, "/tmp/test_gc.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->path, sizeof f->path, "%s/s.ckptfs", f->dir);
-	f->opt = (struct store_options){ .create = true, .workers = 2, .history_seconds = -1 };
-	reopen(f);
-	*state = f;
-	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *w)
-{
-	(void)st;
-	(void)type;
-	(void)w;
-	return remove(path);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	gc_stop(f->s);
-	store_close(f->s);
-	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	free(f);
-	return 0;
-}
 
 static void fill(uint8_t *p, uint64_t seed, size_t len)
 {
