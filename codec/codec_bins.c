@@ -2,14 +2,11 @@
  * codec_bins.c: see codec_bins.h.  Writing and reading low bits is bound by a shift and a load an element;
  * both go on in 64-bit words with room to spare, and only the last values are read byte by byte.
  */
-#include "codec/codec_bins.h"
+#include "codec/codec_bins_internal.h"
 
 #include <string.h>
 
-enum {
-	HALF = 32,  /* low bits moved at once: 7 left over + 32 fit into a word */
-	BLOCK = 16, /* values between two looks at the end of the input */
-};
+enum { HALF = 32 }; /* low bits moved at once: 7 left over + 32 fit into a word */
 
 void bins_length(struct bins *b, unsigned lg)
 {
@@ -17,6 +14,7 @@ void bins_length(struct bins *b, unsigned lg)
 
 	memset(b, 0, sizeof *b);
 	b->lg = lg;
+	b->simd = bins_have_avx2(lg);
 	if (lg == 0) {
 		for (unsigned t = 0; t < 256; t++) {
 			b->valid[t] = true;
@@ -25,6 +23,7 @@ void bins_length(struct bins *b, unsigned lg)
 		return;
 	}
 	b->shift = 1;
+	b->regular = 4 * (wide - 1) < 256 ? 4 * (wide - 1) : 256;
 	for (unsigned m = 0; m < 2 * (wide - 1); m++) { /* lengths up to wide - 1 */
 		uint64_t start = m < 4 ? m : (uint64_t)(2 | (m & 1)) << (m / 2 - 1);
 
@@ -38,11 +37,14 @@ void bins_length(struct bins *b, unsigned lg)
 
 void bins_float(struct bins *b, unsigned lg, unsigned wide, unsigned exponent_bits, unsigned first)
 {
-	unsigned low = wide - exponent_bits - 2;
+	unsigned low = wide - exponent_bits - 2, own = (4u << exponent_bits) - first;
 
 	memset(b, 0, sizeof *b);
 	b->lg = lg;
-	for (unsigned t = 0; t < BINS_FLOAT_REGULAR && first + t < 4u << exponent_bits; t++) {
+	b->simd = bins_have_avx2(lg);
+	b->first = first;
+	b->regular = own < BINS_FLOAT_REGULAR ? own : BINS_FLOAT_REGULAR;
+	for (unsigned t = 0; t < b->regular; t++) {
 		b->valid[t] = true;
 		b->bits[t] = (uint8_t)low;
 		b->start[t] = (uint64_t)(first + t) << low;
@@ -69,33 +71,39 @@ static inline __attribute__((always_inline)) uint64_t load(const uint8_t *u, siz
 	return v;
 }
 
-static inline __attribute__((always_inline)) void put_low(const struct bins *b, const uint8_t *u,
-		const uint8_t *token, size_t n, uint8_t *out, unsigned lg)
+/* Values [i, n). */
+static inline __attribute__((always_inline)) void put_range(const struct bins *b, const uint8_t *u,
+		const uint8_t *token, size_t i, size_t n, struct bins_writer *w, unsigned lg)
 {
-	uint64_t acc = 0;
-	unsigned have = 0;
-
-	for (size_t i = 0; i < n; i++) {
+	for (; i < n; i++) {
 		unsigned k = b->bits[token[i]];
 		uint64_t v = load(u, i, lg) >> b->shift;
 
 		if (lg == 3 && k > HALF) {
-			acc |= (v & UINT32_MAX) << have;
-			memcpy(out, &acc, sizeof acc);
-			out += HALF / 8;
-			acc >>= HALF;
+			bins_append(w, v & UINT32_MAX, HALF);
 			v >>= HALF;
 			k -= HALF;
 		}
-		acc |= (v & ((UINT64_C(1) << k) - 1)) << have;
-		memcpy(out, &acc, sizeof acc);
-		have += k;
-		out += have / 8;
-		acc >>= have & ~7u;
-		have &= 7;
+		bins_append(w, v & ((UINT64_C(1) << k) - 1), k);
 	}
-	if (have > 0)
-		*out = (uint8_t)acc;
+}
+
+static inline __attribute__((always_inline)) void put_low(const struct bins *b, const uint8_t *u,
+		const uint8_t *token, size_t n, uint8_t *out, unsigned lg)
+{
+	struct bins_writer w = { .p = out };
+	size_t i = 0;
+
+	while (b->simd && n - i >= BINS_BLOCK) {
+		size_t from = bins_put_avx2(b, u, token, i, n, &w);
+
+		/* what it can't do, or a rest */
+		i = n - from < BINS_BLOCK ? n : from + BINS_BLOCK;
+		put_range(b, u, token, from, i, &w, lg);
+	}
+	put_range(b, u, token, i, n, &w, lg);
+	if (w.have > 0)
+		*w.p = (uint8_t)w.acc;
 }
 
 void bins_put_low(const struct bins *b, const uint8_t *u, const uint8_t *token, size_t n, uint8_t *out)
@@ -168,9 +176,17 @@ static inline __attribute__((always_inline)) bool get(const struct bins *b, cons
 	size_t i = 0;
 
 	/* a block takes at most 128 bytes, and a look goes 12 beyond what was taken */
-	while (n - i >= BLOCK && at / 8 + ((uint64_t)BLOCK << lg) + 16 <= len) {
-		at = get_range(b, token, i, i + BLOCK, in, in + len, at, u, lg, true);
-		i += BLOCK;
+	while (n - i >= BINS_BLOCK && at / 8 + ((uint64_t)BINS_BLOCK << lg) + 16 <= len) {
+		if (b->simd) {
+			size_t from = bins_get_avx2(b, token, i, n, in, len, &at, u);
+
+			if (from > i) { /* else a block that it can't do */
+				i = from;
+				continue;
+			}
+		}
+		at = get_range(b, token, i, i + BINS_BLOCK, in, in + len, at, u, lg, true);
+		i += BINS_BLOCK;
 	}
 	at = get_range(b, token, i, n, in, in + len, at, u, lg, false);
 	if (at > bits || bits - at >= 8)

@@ -32,8 +32,11 @@ enum {
 
 /* What each token stands for: the value is start + (low bits << shift). */
 struct bins {
-	unsigned lg; /* log2 of the width in bytes */
-	unsigned shift;
+	unsigned lg;      /* log2 of the width in bytes */
+	unsigned shift;   /* 1 with the length scheme, 0 with the other */
+	unsigned first;   /* float scheme: what token 0 stands for, less its low bits; else 0 */
+	unsigned regular; /* tokens below this are the scheme's own, none of them invalid or special */
+	bool simd;
 	uint8_t bits[256]; /* how many low bits */
 	bool valid[256];
 	uint64_t start[256];
@@ -43,6 +46,11 @@ void bins_length(struct bins *b, unsigned lg);
 
 /* wide: bits of a value, exponent_bits + 2 <= wide <= 8 << lg; first: 4 * e0. */
 void bins_float(struct bins *b, unsigned lg, unsigned wide, unsigned exponent_bits, unsigned first);
+
+/*
+ * Both schemes set b->simd to whether this machine has the vector instructions; a test may clear it. Both ways
+ * give the same bytes.
+ */
 
 /* Bytes that the low bits take when token t occurs count[t] times. */
 size_t bins_low_size(const struct bins *b, const uint32_t count[256]);

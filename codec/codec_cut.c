@@ -54,6 +54,7 @@ void codec_cutter_free(struct codec_cutter *c)
 	if (c == NULL)
 		return;
 	drop_format(c);
+	cut_twins_release(&c->twins);
 	free(c);
 }
 
@@ -104,6 +105,7 @@ void cut_describe(struct codec_cutter *c, uint32_t back)
 		c->open.hint = c->rec.hint;
 		c->open.record = c->rec.print;
 		c->open.record_off = c->rec.off - back;
+		c->open.twin = c->rec.twin;
 	} else if (c->pool_print != 0) {
 		c->open.record = c->pool_print;
 		c->open.record_off = c->at - back - c->pool_start;
@@ -117,6 +119,7 @@ void cut_begin(struct codec_cutter *c, const struct cut_record *r)
 	c->rec = *r;
 	c->rec.off = 0;
 	c->rec.own = r->len >= CODEC_CUT_OWN;
+	c->rec.twin = c->rec.own ? cut_twin(&c->twins, r->kind, c->at) : 0;
 	c->in_record = true;
 	c->cut_now = c->rec.own && c->pos > 0;
 }
@@ -125,6 +128,7 @@ void cut_begin_unknown(struct codec_cutter *c, const struct cut_record *r, uint6
 {
 	c->rec = *r;
 	c->rec.len = CUT_UNKNOWN;
+	c->rec.twin = 0;
 	c->rec.off = 0;
 	c->rec.own = false;
 	c->rec.due = quiet ? CUT_NEVER : 0;

@@ -20,7 +20,7 @@
  * storage that counts.
  *
  * Everything else, and what is not understood or turns out to lie, is cut by content: a gear hash (Xia et
- * al., "FastCDC", USENIX ATC 2016) over the last 64 bytes with normalised chunking, so that an insertion
+ * al., "FastCDC", USENIX ATC 2016) over the last 64 bytes and a least length, so that an insertion
  * moves the cuts near it and no others.
  */
 #ifndef CODEC_CUT_H
@@ -64,6 +64,11 @@ struct codec_cutter;
  * has the same one, and so has the same state dict in another container.  It is 0 for the head of a file and
  * for what is cut by content alone.  What is pooled behind a tensor has a record that is derived from that
  * tensor's, and no hint.
+ *
+ * twin: where in this file another tensor begins that comes before this one, has its type, its length and the end
+ * of its name (record_name.h): an average of the weights behind the weights, a teacher behind the student.  The
+ * chunk's counterpart is what lies record_off behind it, cut alike; a base for the chunk, if the predecessor has
+ * none.  It is a guess from names, so the codec has to look whether it is any good.
  */
 struct codec_cut {
 	bool end;               /* a chunk ends after the bytes just consumed ... */
@@ -71,6 +76,7 @@ struct codec_cut {
 	struct codec_hint hint; /* of that chunk */
 	uint64_t record;        /* fingerprint of the record's layout (name, dtype, length) it lies in; 0 none */
 	uint64_t record_off;    /* offset of the chunk's first byte in that record */
+	uint64_t twin;          /* file offset of the first byte of its like; 0 none */
 };
 
 /* Makes a cutter for a stream that starts at file offset `off`. Caller frees. -ENOMEM. */

@@ -1,11 +1,11 @@
 /*
- * container_npy.c: is a .npy file as long as its shape says (npy_dict.h)?
+ * container_npy.c: is a .npy file as long as its shape says (npy_header.h)?
  *
  * numpy.save() may be called several times on one open file, so what follows the data may be the next
  * array.  Structured and object types are not understood: NONE.
  */
 #include "container_internal.h"
-#include "npy_dict.h"
+#include "npy_header.h"
 
 enum { ARRAYS_MAX = 1024 };
 
@@ -14,7 +14,7 @@ static int one_array(struct container_src *s, uint64_t off, uint64_t *next)
 {
 	char dict[NPY_DICT_MAX];
 	uint8_t head[NPY_PREFIX_MAX];
-	struct npy_layout layout;
+	struct npy_header npy;
 	size_t head_len, n = s->size - off < sizeof head ? (size_t)(s->size - off) : sizeof head;
 	uint64_t len, data;
 	int rc = container_read(s, off, head, n);
@@ -38,12 +38,12 @@ static int one_array(struct container_src *s, uint64_t off, uint64_t *next)
 	rc = container_read(s, off + head_len, dict, (size_t)len);
 	if (rc <= 0)
 		return rc < 0 ? rc : CODEC_CONTAINER_TORN;
-	if (!npy_dict(dict, (size_t)len, &layout))
+	if (npy_read_dict(dict, (size_t)len, &npy) < 0)
 		return CODEC_CONTAINER_NONE;
 	data = off + head_len + len;
-	if (layout.bytes > s->size - data)
+	if (npy.bytes > s->size - data)
 		return CODEC_CONTAINER_TORN;
-	*next = data + layout.bytes;
+	*next = data + npy.bytes;
 	return CODEC_CONTAINER_WHOLE;
 }
 

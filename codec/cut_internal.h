@@ -5,6 +5,7 @@
  *   cut_gear.c           cuts by content
  *   cut_unknown.c        records whose length nobody tells
  *   cut_table.c          the storages that a pickle names
+ *   cut_twin.c           tensors that are copies of one another in other clothes
  *   cut_zip.c, cut_legacy.c, cut_safetensors.c, cut_npy.c      the formats
  *
  * The bytes of a stream are of two kinds.  Most belong to a record (struct cut_record), which needs no format
@@ -20,7 +21,7 @@
 
 #include "codec_cut.h"
 #include "container_internal.h"
-#include "npy_dict.h"
+#include "npy_header.h"
 #include "pickle_walk.h"
 
 #define CUT_UNKNOWN UINT64_MAX /* a record's length */
@@ -40,6 +41,7 @@ struct cut_record {
 	uint32_t piece;         /* cut every so many bytes; 0: by content */
 	struct codec_hint hint;
 	uint64_t print;         /* struct codec_cut's record */
+	uint64_t kind[2];       /* cut_kind() of its name and of the rest of that; 0 none */
 
 	/* The record has ended: the format goes on. */
 	void (*after)(struct codec_cutter *c);
@@ -53,8 +55,19 @@ struct cut_record {
 
 	/* The cutter's. */
 	uint64_t off;           /* of the next byte */
+	uint64_t twin;          /* struct codec_cut's */
 	bool own;               /* has chunks of its own */
 	uint64_t due;           /* of unknown length: the next cut, made once the record goes on beyond it */
+};
+
+/* Where the first tensor of each kind begins: open addressing. */
+struct cut_place {
+	uint64_t kind, at; /* 0: free */
+};
+
+struct cut_twins {
+	struct cut_place *v; /* owned */
+	size_t n, room;
 };
 
 struct codec_cutter {
@@ -66,6 +79,8 @@ struct codec_cutter {
 	uint32_t behind;        /* of the cut being made */
 	bool cut_now;           /* a record with chunks of its own begins here */
 	struct codec_cut open;  /* what it will be described as */
+
+	struct cut_twins twins;
 
 	/* What lies between records with chunks of their own. */
 	uint64_t pool_print, pool_start;
@@ -143,7 +158,8 @@ size_t cut_unknown(struct codec_cutter *c, const uint8_t *p, size_t n, bool *end
 
 struct cut_storage {
 	uint64_t key, path, bytes;
-	uint64_t print;
+	struct record_name name;
+	uint64_t print, kind[2]; /* as of struct cut_record */
 	struct codec_hint hint;
 	uint32_t unit; /* bytes that its number of elements counts: of an untyped storage 1 */
 	uint32_t item; /* of an element, as its tensor says */
@@ -170,6 +186,16 @@ const struct cut_storage *cut_table_find(const struct cut_table *t, uint64_t key
 
 /* Empties it, and frees what it owns. */
 void cut_table_release(struct cut_table *t);
+
+/* --- cut_twin.c ---------------------------------------------------------------------------------- */
+
+/* A tensor's name (one of record_name.h), type and shape; seq tells apart those with the same. 0 without a name. */
+uint64_t cut_kind(uint32_t name, uint64_t seq, const struct codec_hint *hint, uint64_t bytes);
+
+/* Where the first tensor of one of these kinds begins; 0: they are new, and begin at `at`. */
+uint64_t cut_twin(struct cut_twins *t, const uint64_t kind[2], uint64_t at);
+
+void cut_twins_release(struct cut_twins *t);
 
 /* --- formats ------------------------------------------------------------------------------------- */
 

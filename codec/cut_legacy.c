@@ -95,6 +95,7 @@ static void take_count(struct codec_cutter *c, const uint8_t *p, size_t n)
 	r.piece = cut_piece(s->item);
 	r.hint = s->hint;
 	r.print = s->print;
+	memcpy(r.kind, s->kind, sizeof r.kind);
 	if (r.len > 0)
 		cut_begin(c, &r);
 	else

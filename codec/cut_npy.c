@@ -7,21 +7,22 @@
 #include <string.h>
 
 /* Numbers as codecs see them. Those of the other byte order are bytes to them. */
-static struct codec_hint npy_hint(const struct npy_layout *l)
+static struct codec_hint npy_hint(const struct npy_header *npy)
 {
+	char order = npy->descr[0], kind = npy->descr[1];
 	struct codec_hint h = { 0 };
-	uint32_t item = l->item;
+	uint64_t item = npy->width;
 
-	if (l->kind == 'c' && item % 2 == 0)
+	if (kind == 'c' && item % 2 == 0)
 		item /= 2;
 	if (item != 1 && item != 2 && item != 4 && item != 8)
 		return h;
-	if (strchr("SaU", l->kind) != NULL)
+	if (strchr("SaU", kind) != NULL)
 		return h;
 	h.width = (uint8_t)item;
-	if (l->order == '>')
+	if (order == '>')
 		return h;
-	switch (l->kind) {
+	switch (kind) {
 	case 'c':
 	case 'f':
 		h.kind = item > 1 ? CODEC_FLOAT : CODEC_BYTES;
@@ -40,6 +41,14 @@ static struct codec_hint npy_hint(const struct npy_layout *l)
 	return h;
 }
 
+/* The k-th dimension from the end, as the memory has them; 1 where there is none. */
+static uint64_t from_end(const struct npy_header *npy, uint32_t k)
+{
+	if (k > npy->ndim)
+		return 1;
+	return npy->size[npy->fortran ? k - 1 : npy->ndim - k];
+}
+
 void cut_npy_start(struct cut_npy_head *h, const uint8_t *p, size_t n)
 {
 	if (n > 0)
@@ -50,8 +59,9 @@ void cut_npy_start(struct cut_npy_head *h, const uint8_t *p, size_t n)
 
 int cut_npy_take(struct cut_npy_head *h, const uint8_t *p, size_t n, uint64_t path, struct cut_record *r)
 {
-	struct npy_layout l;
+	struct npy_header npy;
 	size_t head, len;
+	uint32_t item;
 
 	memcpy(h->b + h->have, p, n);
 	h->have += n;
@@ -72,14 +82,15 @@ int cut_npy_take(struct cut_npy_head *h, const uint8_t *p, size_t n, uint64_t pa
 		h->want = head + len - h->have;
 		return 0;
 	}
-	if (!npy_dict((const char *)h->b + head, len, &l))
+	if (npy_read_dict((const char *)h->b + head, len, &npy) < 0)
 		return -1;
+	item = npy.width <= UINT32_MAX ? (uint32_t)npy.width : 0;
 	memset(r, 0, sizeof *r);
-	r->len = l.bytes;
-	r->piece = cut_piece(l.item);
-	r->hint = npy_hint(&l);
-	cut_shape(&r->hint, l.item, l.dims, l.last, l.before);
-	r->print = cut_print(path, 0, &r->hint, l.bytes);
+	r->len = npy.bytes;
+	r->piece = cut_piece(item);
+	r->hint = npy_hint(&npy);
+	cut_shape(&r->hint, item, npy.ndim, from_end(&npy, 1), from_end(&npy, 2));
+	r->print = cut_print(path, 0, &r->hint, npy.bytes);
 	return 1;
 }
 

@@ -15,6 +15,7 @@ enum { TENSORS_MAX = 1 << 18 };
 
 struct place {
 	uint64_t begin, end, name;
+	uint32_t rest; /* of the name: record_name.h */
 	struct codec_hint hint;
 	uint32_t item;
 };
@@ -61,7 +62,8 @@ static void add_tensor(void *arg, const struct safetensors_tensor *t)
 		s->room = room;
 	}
 	p = &s->v[s->n++];
-	*p = (struct place){ .begin = t->begin, .end = t->end, .name = t->name, .item = 1 };
+	*p = (struct place){ .begin = t->begin, .end = t->end, .name = t->name, .rest = t->rest,
+		.item = 1 };
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		if (strcmp(t->dtype, types[i].name) == 0) {
 			p->item = types[i].item;
@@ -113,6 +115,7 @@ static void next_tensor(struct codec_cutter *c)
 {
 	struct safetensors *s = c->format;
 	struct cut_record r = { .after = after_tensor };
+	struct record_name name;
 	const struct place *p;
 
 	while (s->next < s->n && s->v[s->next].begin < s->at)
@@ -131,6 +134,9 @@ static void next_tensor(struct codec_cutter *c)
 	r.piece = cut_piece(p->item);
 	r.hint = p->hint;
 	r.print = cut_print(pickle_path(0, p->name), 0, &r.hint, r.len);
+	name = record_name_of(p->name, p->rest, 0);
+	r.kind[0] = cut_kind(name.whole, 0, &r.hint, r.len);
+	r.kind[1] = cut_kind(name.rest, 0, &r.hint, r.len);
 	cut_begin(c, &r);
 }
 

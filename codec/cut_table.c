@@ -77,7 +77,7 @@ static int add_storage(void *arg, const struct pickle_storage *s)
 	if (slot == NULL)
 		return PICKLE_ON;
 	t->v[t->n] = (struct cut_storage){
-		.key = s->key, .path = s->path, .bytes = s->bytes, .hint = s->type.hint,
+		.key = s->key, .path = s->path, .bytes = s->bytes, .name = s->name, .hint = s->type.hint,
 		.unit = s->type.item, .item = s->type.item,
 	};
 	t->now = t->n++;
@@ -152,6 +152,8 @@ void cut_table_settle(struct cut_table *t)
 		seq = i > 0 && order[i - 1].path == s->path ? seq + 1 : 0;
 		cut_shape(&s->hint, s->item, s->dims, s->last, s->before);
 		s->print = cut_print(s->path, seq, &s->hint, s->bytes);
+		s->kind[0] = cut_kind(s->name.whole, seq, &s->hint, s->bytes);
+		s->kind[1] = cut_kind(s->name.rest, seq, &s->hint, s->bytes);
 	}
 	free(order);
 }

@@ -334,6 +334,7 @@ static void payload(struct codec_cutter *c)
 		r.piece = cut_piece(s->item);
 		r.hint = s->hint;
 		r.print = s->print;
+		memcpy(r.kind, s->kind, sizeof r.kind);
 		r.len = s->bytes;
 		r.after = after_known;
 		if (r.len > 0)

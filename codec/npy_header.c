@@ -8,9 +8,7 @@
 
 #include "codec/ckpt_error.h"
 
-#define MAGIC "\x93NUMPY"
-
-enum { MAGIC_LEN = 6, ALIGN = 64 };
+enum { ALIGN = 64 };
 
 /* The dict, being read. */
 struct text {
@@ -192,14 +190,25 @@ static int measure(struct npy_header *h)
 			       : 0;
 }
 
+int npy_read_dict(const char *dict, size_t len, struct npy_header *out)
+{
+	struct text t = { dict, dict + len };
+	struct npy_header h = { 0 };
+	int rc = take_dict(&t, &h);
+
+	if (rc == 0)
+		rc = measure(&h);
+	if (rc == 0)
+		*out = h;
+	return rc;
+}
+
 int npy_read_header(const uint8_t *p, size_t len, struct npy_header *out)
 {
-	struct npy_header h = { 0 };
-	struct text t;
 	size_t head, n;
 	int rc;
 
-	if (len < MAGIC_LEN || memcmp(p, MAGIC, MAGIC_LEN) != 0)
+	if (len < NPY_MAGIC_LEN || memcmp(p, NPY_MAGIC, NPY_MAGIC_LEN) != 0)
 		return ckpt_fail(EINVAL, "no .npy file");
 	if (len < 8)
 		return -ENODATA;
@@ -213,15 +222,10 @@ int npy_read_header(const uint8_t *p, size_t len, struct npy_header *out)
 		return bad("a head longer than any");
 	if (n > len - head)
 		return -ENODATA;
-	t = (struct text){ (const char *)p + head, (const char *)p + head + n };
-	rc = take_dict(&t, &h);
+	rc = npy_read_dict((const char *)p + head, n, out);
 	if (rc == 0)
-		rc = measure(&h);
-	if (rc < 0)
-		return rc;
-	h.length = head + n;
-	*out = h;
-	return 0;
+		out->length = head + n;
+	return rc;
 }
 
 int npy_write_header(
@@ -232,7 +236,7 @@ int npy_write_header(
 
 	if (ndim > NPY_DIMS_MAX || strpbrk(descr, "'\"\\\n") != NULL)
 		return ckpt_fail(EINVAL, "npy: a head that can't be written");
-	rc = byte_buf_put(out, MAGIC "\1\0\0\0", MAGIC_LEN + 4);
+	rc = byte_buf_put(out, NPY_MAGIC "\1\0\0\0", NPY_MAGIC_LEN + 4);
 	if (rc == 0)
 		rc = byte_buf_format(out, "{'descr': '%s', 'fortran_order': %s, 'shape': (", descr,
 				fortran ? "True" : "False");
@@ -252,7 +256,7 @@ int npy_write_header(
 		out->len = start;
 		return rc;
 	}
-	n = out->len - start - (MAGIC_LEN + 4);
+	n = out->len - start - (NPY_MAGIC_LEN + 4);
 	out->p[start + 8] = (uint8_t)n;
 	out->p[start + 9] = (uint8_t)(n >> 8);
 	return 0;

@@ -15,7 +15,12 @@
 
 #include "codec/byte_buf.h"
 
+#define NPY_MAGIC "\x93NUMPY"
+
 enum {
+	NPY_MAGIC_LEN = 6,
+	NPY_PREFIX_MAX = 12, /* bytes before the dict */
+	NPY_DICT_MAX = 4096, /* a plain dtype and 64 dimensions need half of it */
 	NPY_DIMS_MAX = 64,
 	NPY_DESCR_MAX = 31,
 	NPY_HEAD_MAX = 65536, /* bytes: no head of a plain dtype is longer */
@@ -38,6 +43,12 @@ struct npy_header {
  * read here).
  */
 int npy_read_header(const uint8_t *p, size_t len, struct npy_header *out);
+
+/*
+ * The same of the dict alone, dict[0, len), for those who have the bytes before it elsewhere: out->length is 0.
+ * -EBADMSG, -ENOTSUP.
+ */
+int npy_read_dict(const char *dict, size_t len, struct npy_header *out);
 
 /*
  * Appends a head as numpy writes it: version 1.0, padded with spaces so that the data begin at a multiple of

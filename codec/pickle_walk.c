@@ -28,12 +28,6 @@
 #include "ckpt_error.h"
 #include "pickle_words.h"
 
-enum {
-	MEMO_FIRST = 64,
-	MEMO_MAX = 1 << 18, /* entries kept; fetching one that was not gives an unknown value */
-	MEMO_PROBES = 64,   /* places looked at; only numbers that are made to collide need as many */
-};
-
 enum state { S_OP, S_ARG, S_TEXT, S_LINE, S_SKIP };
 
 /* What follows an opcode. */
@@ -97,14 +91,14 @@ uint64_t pickle_path(uint64_t above, uint64_t key)
 
 static void open_level(struct pickle_walk *w, bool dict)
 {
-	uint64_t above = pickle_path(w->level[w->depth - 1].above, w->level[w->depth - 1].key);
+	uint64_t above = pickle_path(w->level[w->depth - 1].above, w->level[w->depth - 1].key.hash);
 
 	if (w->depth == PICKLE_LEVELS) {
 		w->deeper += !dict;
 		return;
 	}
 	w->level[w->depth].above = above;
-	w->level[w->depth].key = 0;
+	w->level[w->depth].key = (struct pickle_key){ 0, 0 };
 	w->level[w->depth].dict = dict;
 	w->depth++;
 	w->fresh = dict;
@@ -153,11 +147,12 @@ static void push(struct pickle_walk *w, struct pickle_atom a)
 		w->ints[0] = a.v;
 	}
 	if (w->events->paths && w->deeper == 0 && (a.kind == A_TEXT || a.kind == A_WORD || a.kind == A_INT)) {
-		uint64_t *key = &w->level[w->depth - 1].key;
+		struct pickle_key *key = &w->level[w->depth - 1].key;
 
 		w->was[1] = w->was[0];
 		w->was[0] = *key;
-		*key = a.kind == A_INT ? XXH3_64bits(&a.v, sizeof a.v) : a.v;
+		key->hash = a.kind == A_INT ? XXH3_64bits(&a.v, sizeof a.v) : a.v;
+		key->rest = a.rest;
 	}
 }
 
@@ -166,82 +161,27 @@ static void blur(struct pickle_walk *w)
 {
 	w->run_plain = false;
 	w->tuple = false;
-	w->last = (struct pickle_atom){ A_OTHER, 0, 0 };
-}
-
-/* The place of `index` in the memo, or the free one where it belongs, or NULL. */
-static struct pickle_memo *memo_find(const struct pickle_walk *w, uint64_t index)
-{
-	size_t i = (size_t)(index * UINT64_C(0x9e3779b97f4a7c15) >> 32);
-
-	for (unsigned probe = 0; w->memo_room > 0 && probe < MEMO_PROBES; probe++, i++) {
-		struct pickle_memo *m = &w->memo[i & (w->memo_room - 1)];
-
-		if (m->index == 0 || m->index == index + 1)
-			return m;
-	}
-	return NULL;
-}
-
-static int memo_grow(struct pickle_walk *w)
-{
-	size_t room = w->memo_room > 0 ? w->memo_room * 2 : MEMO_FIRST, old = w->memo_room;
-	struct pickle_memo *was = w->memo, *more = calloc(room, sizeof *more);
-
-	if (more == NULL)
-		return ckpt_fail(ENOMEM, "out of memory for a pickle's memo");
-	w->memo = more;
-	w->memo_room = room;
-	for (size_t i = 0; i < old; i++) {
-		struct pickle_memo *m = was[i].index != 0 ? memo_find(w, was[i].index - 1) : NULL;
-
-		if (m != NULL)
-			*m = was[i];
-	}
-	free(was);
-	return PICKLE_ON;
-}
-
-static int memo_put(struct pickle_walk *w, uint64_t index)
-{
-	bool keep = w->last.kind == A_WORD || w->last.kind == A_CLASS || w->last.kind == A_TYPE ||
-		(w->last.kind == A_TEXT && w->events->paths);
-	struct pickle_memo *m;
-	int rc;
-
-	w->memoized++;
-	m = memo_find(w, index);
-	if (m != NULL && m->index != 0) {
-		m->a = keep ? w->last : (struct pickle_atom){ A_OTHER, 0, 0 };
-		return PICKLE_ON;
-	}
-	if (!keep || w->memo_len >= MEMO_MAX)
-		return PICKLE_ON;
-	if (w->memo_len >= w->memo_room / 2) {
-		rc = memo_grow(w);
-		if (rc != PICKLE_ON)
-			return rc;
-	}
-	m = memo_find(w, index);
-	if (m == NULL)
-		return PICKLE_ON;
-	m->index = index + 1;
-	m->a = w->last;
-	w->memo_len++;
-	return PICKLE_ON;
-}
-
-static void memo_get(struct pickle_walk *w, uint64_t index)
-{
-	const struct pickle_memo *m = memo_find(w, index);
-
-	push(w, m != NULL ? m->a : (struct pickle_atom){ A_OTHER, 0, 0 }); /* a free place holds A_OTHER, too */
+	w->last = (struct pickle_atom){ A_OTHER, 0, 0, 0 };
 }
 
 /* --- a storage and its tensor -------------------------------------------------------------------- */
 
 /* In which of a tensor's arguments the walk is. */
 enum { P_NONE, P_SIZE, P_STRIDE };
+
+/* The nearest key around what is being made, with the one around that. */
+static struct record_name nearest_name(const struct pickle_walk *w)
+{
+	const struct pickle_key none = { 0, 0 }, *found[2] = { &none, &none };
+	unsigned n = 0;
+
+	for (size_t i = w->depth; i-- > 0 && n < 2;)
+		if (w->level[i].key.hash != 0)
+			found[n++] = &w->level[i].key;
+	if (n == 0)
+		return (struct record_name){ 0, 0 };
+	return record_name_of(found[0]->hash, found[0]->rest, found[1]->hash);
+}
 
 /* BINPERSID takes a tuple, which must be one that is known. ('module', ...) is source code beside a class. */
 static int persistent_id(struct pickle_walk *w)
@@ -265,8 +205,10 @@ static int persistent_id(struct pickle_walk *w)
 	if (__builtin_mul_overflow(t[4].v, s.type.item, &s.bytes))
 		return odd;
 	s.key = t[2].v;
-	if (w->events->paths)
-		s.path = pickle_path(w->level[w->depth - 1].above, w->level[w->depth - 1].key);
+	if (w->events->paths) {
+		s.path = pickle_path(w->level[w->depth - 1].above, w->level[w->depth - 1].key.hash);
+		s.name = nearest_name(w);
+	}
 	w->part = P_SIZE;
 	w->untyped = s.type.hint.width == 0;
 	return w->events->storage(w->events->arg, &s);
@@ -341,15 +283,15 @@ static void integer(struct pickle_walk *w, size_t n, bool is_signed)
 	uint64_t v = le(w->buf, n);
 
 	if (is_signed && v >> (8 * n - 1) != 0)
-		push(w, (struct pickle_atom){ A_OTHER, 0, 0 });
+		push(w, (struct pickle_atom){ A_OTHER, 0, 0, 0 });
 	else
-		push(w, (struct pickle_atom){ A_INT, 0, v });
+		push(w, (struct pickle_atom){ A_INT, 0, 0, v });
 }
 
 /* A string has been read, or passed over because it is too long to matter. */
 static int string(struct pickle_walk *w, bool read)
 {
-	struct pickle_atom a = { A_OTHER, 0, 0 };
+	struct pickle_atom a = { A_OTHER, 0, 0, 0 };
 
 	if (read)
 		a = pickle_text_atom(w->buf, w->have);
@@ -389,13 +331,13 @@ static int act(struct pickle_walk *w, bool fresh)
 	case 'Q': /* BINPERSID */
 		return persistent_id(w);
 	case 'N': /* NONE */
-		push(w, (struct pickle_atom){ A_NONE, 0, 0 });
+		push(w, (struct pickle_atom){ A_NONE, 0, 0, 0 });
 		return PICKLE_ON;
 	case 0x93: /* STACK_GLOBAL */
 		stack_global(w);
 		return PICKLE_ON;
 	case 0x94: /* MEMOIZE */
-		return memo_put(w, w->memoized);
+		return pickle_memo_put(w, w->memoized);
 	case '.': /* STOP */
 		w->stopped = true;
 		return PICKLE_ON;
@@ -447,9 +389,9 @@ static int argument(struct pickle_walk *w)
 		integer(w, n, true);
 		return PICKLE_ON;
 	case 'q': case 'r': /* BINPUT LONG_BINPUT: the memo leaves the stack as it is */
-		return memo_put(w, le(w->buf, n));
+		return pickle_memo_put(w, le(w->buf, n));
 	case 'h': case 'j': /* BINGET LONG_BINGET */
-		memo_get(w, le(w->buf, n));
+		push(w, pickle_memo_get(w, le(w->buf, n)));
 		return PICKLE_ON;
 	case 0x80: case 0x95: /* PROTO FRAME */
 		return PICKLE_ON;

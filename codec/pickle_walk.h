@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "codec_chunk.h"
+#include "record_name.h"
 
 /* How a step ends, or -errno. PICKLE_BEYOND: written in a way that is not understood here. */
 enum { PICKLE_ENDS = 0, PICKLE_ON = 1, PICKLE_BEYOND = 2 };
@@ -33,6 +34,7 @@ struct pickle_storage {
 	uint64_t key;   /* hash of the name that the id gives it: XXH3-64 of the text */
 	uint64_t path;  /* hash of the dict keys that lead to it, see pickle_path() */
 	uint64_t bytes;
+	struct record_name name; /* with paths */
 	struct pickle_type type;
 };
 
@@ -61,7 +63,14 @@ enum {
 struct pickle_atom {
 	uint8_t kind;
 	uint8_t word; /* of A_WORD and A_CLASS: index of pickle_walk.c's table */
+	uint32_t rest; /* of A_TEXT, A_WORD: record_name_rest() */
 	uint64_t v;   /* A_INT: the number; A_TEXT, A_WORD: hash of the text */
+};
+
+/* The last string or number on a level, hashed; 0 none. */
+struct pickle_key {
+	uint64_t hash;
+	uint32_t rest; /* record_name_rest() */
 };
 
 struct pickle_walk {
@@ -92,10 +101,10 @@ struct pickle_walk {
 	/* Nesting: MARKs, and dicts that are filled one by one. */
 	struct {
 		uint64_t above; /* path of what encloses it */
-		uint64_t key;   /* the last string or number, hashed; 0 none */
+		struct pickle_key key;
 		bool dict;      /* opened by EMPTY_DICT, not by a MARK */
 	} level[PICKLE_LEVELS];
-	uint64_t was[2]; /* the top level's key before the last one, and before that */
+	struct pickle_key was[2]; /* the top level's key before the last one, and before that */
 	size_t depth;    /* of them, at least 1 */
 	uint64_t deeper; /* MARKs that found no room */
 	bool fresh;      /* the top level is a dict made just now */

@@ -59,7 +59,7 @@ enum { WORDS = sizeof pickle_words / sizeof pickle_words[0] };
 
 struct pickle_atom pickle_text_atom(const uint8_t *p, size_t len)
 {
-	struct pickle_atom a = { A_TEXT, 0, XXH3_64bits(p, len) };
+	struct pickle_atom a = { A_TEXT, 0, record_name_rest(p, len), XXH3_64bits(p, len) };
 
 	for (unsigned i = 0; i < WORDS; i++) {
 		if ((uint8_t)pickle_words[i].text[0] == p[0] && len == strlen(pickle_words[i].text) &&
@@ -74,7 +74,7 @@ struct pickle_atom pickle_text_atom(const uint8_t *p, size_t len)
 
 struct pickle_atom pickle_global_atom(struct pickle_atom module, struct pickle_atom name)
 {
-	struct pickle_atom a = { A_OTHER, 0, 0 };
+	struct pickle_atom a = { A_OTHER, 0, 0, 0 };
 
 	if (module.kind == A_WORD && (module.word == W_TORCH || module.word == W_TORCH_STORAGE) &&
 	    name.kind == A_WORD && name.word >= W_CLASSES) {

@@ -1,5 +1,5 @@
 /*
- * pickle_words.h: atoms of a pickle, for the walk (pickle_walk.c) only.
+ * pickle_words.h: atoms of a pickle, and the memo of them, for the walk (pickle_walk.c) only.
  */
 #ifndef PICKLE_WORDS_H
 #define PICKLE_WORDS_H
@@ -24,5 +24,11 @@ struct pickle_atom pickle_text_atom(const uint8_t *p, size_t len);
 
 /* What a module and a name in it are: A_CLASS, A_TYPE or A_OTHER. */
 struct pickle_atom pickle_global_atom(struct pickle_atom module, struct pickle_atom name);
+
+/* Remembers what is on top of the stack under `index`, if it matters. PICKLE_ON or -ENOMEM. */
+int pickle_memo_put(struct pickle_walk *w, uint64_t index);
+
+/* What lies under `index`; A_OTHER where nothing is known of it. */
+struct pickle_atom pickle_memo_get(const struct pickle_walk *w, uint64_t index);
 
 #endif

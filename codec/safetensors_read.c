@@ -353,6 +353,12 @@ void safetensors_free(struct safetensors *s)
 	free(s);
 }
 
+size_t safetensors_memory(const struct safetensors *s)
+{
+	return sizeof *s + (size_t)s->data + s->tensor_cap * sizeof *s->tensor + s->pair_cap * sizeof *s->pair +
+	       s->dims_cap * sizeof *s->dims;
+}
+
 size_t safetensors_count(const struct safetensors *s)
 {
 	return s->tensors;

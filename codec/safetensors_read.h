@@ -48,6 +48,9 @@ struct safetensors;
 int safetensors_open(codec_read_at read, void *arg, uint64_t size, struct safetensors **out);
 void safetensors_free(struct safetensors *s);
 
+/* Bytes of memory it takes. */
+size_t safetensors_memory(const struct safetensors *s);
+
 /* In the order of their data. */
 size_t safetensors_count(const struct safetensors *s);
 const struct safetensors_entry *safetensors_at(const struct safetensors *s, size_t i);

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "record_name.h"
+
 enum { DEPTH_MAX = 64 };
 
 enum field { NOTHING, DTYPE, SHAPE, OFFSETS };
@@ -37,8 +39,11 @@ static bool is(const struct safetensors_scan *j, const char *word)
 
 static void begin_tensor(struct safetensors_scan *j)
 {
+	size_t len = j->len < sizeof j->text ? j->len : sizeof j->text;
+
 	memset(&j->t, 0, sizeof j->t);
-	j->t.name = XXH3_64bits(j->text, j->len < sizeof j->text ? j->len : sizeof j->text);
+	j->t.name = XXH3_64bits(j->text, len);
+	j->t.rest = record_name_rest(j->text, len);
 	j->t.last = j->t.before = 1;
 	j->have_end = false;
 }

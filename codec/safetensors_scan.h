@@ -17,6 +17,7 @@ enum { SAFETENSORS_TEXT_MAX = 256, SAFETENSORS_HEADER_MAX = 100000000 };
 
 struct safetensors_tensor {
 	uint64_t name;           /* XXH3-64 of its text, up to SAFETENSORS_TEXT_MAX bytes of it */
+	uint32_t rest;           /* record_name_rest() of that */
 	char dtype[16];          /* "" where it is none that fits */
 	uint64_t begin, end;     /* data_offsets */
 	unsigned dims;

@@ -3,7 +3,8 @@
  *
  * Which storage goes where is the caller's policy; here is where a pickle says it: the location of each mention of
  * a storage; torch.device objects; the device argument of the three functions that rebuild tensors on devices
- * without storages.  A device named in a user's string is the user's and stays.
+ * without storages.  A device named in a user's string is the user's and stays; so does the device of a torch.Generator,
+ * whose state is for that device only.
  */
 #ifndef TORCH_EDIT_H
 #define TORCH_EDIT_H
@@ -27,6 +28,13 @@ int torch_edit_devices(
  * for a dtype that has none.
  */
 int torch_edit_dtypes(const struct torch_object *o, int (*dtype)(void *arg, uint32_t storage), void *arg,
+		struct pickle_edits *e);
+
+/*
+ * The dtype of tensors that carry it beside their data, or have no data: on the meta device, copies from devices without
+ * storages, wrappers.  dtype(arg, was) answers as above, for an enum torch_dtype.
+ */
+int torch_edit_bare_dtypes(const struct torch_object *o, int (*dtype)(void *arg, enum torch_dtype was), void *arg,
 		struct pickle_edits *e);
 
 /* Storage i gets the decimal number key[i] for a key, unless that is PICKLE_NIL. */

@@ -33,6 +33,7 @@ struct torch_file {
 	size_t prefix_len;
 
 	uint8_t *bytes;      /* of the pickle, or of the head of a legacy file */
+	size_t bytes_len;
 	uint64_t pickle_off; /* in the file */
 	uint64_t pickle_len;
 	struct pickle *graph;
@@ -54,17 +55,41 @@ void torch_file_free(struct torch_file *f)
 	free(f);
 }
 
-static uint64_t most_bytes(const struct pickle_limits *limits)
+size_t torch_file_memory(const struct torch_file *f)
 {
-	return limits != NULL ? limits->bytes : pickle_limits_default.bytes;
+	size_t n = sizeof *f + f->bytes_len;
+
+	if (f->graph != NULL)
+		n += pickle_memory(f->graph);
+	if (f->object != NULL)
+		n += torch_object_memory(f->object) + torch_storages(f->object) * sizeof(uint64_t);
+	return n + (f->zip != NULL ? zip_memory(f->zip) : 0);
+}
+
+/* What is left of the memory that the whole may take; at least 1, since 0 means no bound. */
+static size_t memory_left(const struct torch_file *f, const struct pickle_limits *limits)
+{
+	size_t used = torch_file_memory(f);
+
+	return used < limits->memory ? limits->memory - used : 1;
+}
+
+static uint64_t most_bytes(const struct torch_file *f, const struct pickle_limits *limits)
+{
+	size_t left = memory_left(f, limits);
+
+	return left < limits->bytes ? left : limits->bytes;
 }
 
 static int make_object(
 		struct torch_file *f, size_t at, size_t len, const struct pickle_limits *limits, size_t *used)
 {
-	int rc = pickle_parse(f->bytes + at, len, limits, &f->graph, used);
+	struct pickle_limits now = *limits;
+	int rc;
 
-	return rc < 0 ? rc : torch_object_new(f->graph, &f->object);
+	now.memory = memory_left(f, limits);
+	rc = pickle_parse(f->bytes + at, len, &now, &f->graph, used);
+	return rc < 0 ? rc : torch_object_new(f->graph, memory_left(f, limits), &f->object);
 }
 
 /* ---- zip ------------------------------------------------------------------------------------------------------- */
@@ -180,7 +205,7 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 {
 	const struct zip_entry *e;
 	size_t used;
-	int rc = zip_open(read, arg, f->size, &f->zip);
+	int rc = zip_open(read, arg, f->size, limits->memory, &f->zip);
 
 	if (rc < 0)
 		return rc;
@@ -191,7 +216,7 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 		return rc;
 	e = f->pickle_entry;
 	rc = check_stored(e);
-	if (rc == 0 && e->size > most_bytes(limits))
+	if (rc == 0 && e->size > most_bytes(f, limits))
 		rc = ckpt_fail(EFBIG, "a pickle of %llu bytes", (unsigned long long)e->size);
 	if (rc == 0)
 		rc = check_byteorder(f, read, arg);
@@ -202,6 +227,7 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 	f->container = torch_file_record(f, "constants.pkl") != NULL ? TORCH_SCRIPT : TORCH_ZIP;
 	f->pickle_len = e->size;
 	f->bytes = malloc((size_t)e->size + 1);
+	f->bytes_len = (size_t)e->size;
 	if (f->bytes == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a pickle of %llu bytes",
 				(unsigned long long)e->size);
@@ -273,12 +299,16 @@ static int place_storages(
 static int parse_legacy(struct torch_file *f, size_t have, const struct pickle_limits *limits,
 		struct pickle **keys, size_t *end)
 {
+	struct pickle_limits now = *limits;
 	size_t pos = 0;
 
 	for (unsigned i = 0; i < PICKLES; i++) {
 		struct pickle *g = NULL;
 		size_t used;
-		int rc = pickle_parse(f->bytes + pos, have - pos, limits, &g, &used);
+		int rc;
+
+		now.memory = memory_left(f, limits);
+		rc = pickle_parse(f->bytes + pos, have - pos, &now, &g, &used);
 
 		if (rc == -EBADMSG && have < f->size)
 			return -ENODATA;
@@ -312,6 +342,7 @@ static int read_head(struct torch_file *f, codec_read_at read, void *arg, size_t
 	if (p == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for the first %zu bytes of a file", want);
 	f->bytes = p;
+	f->bytes_len = want;
 	rc = zip_read_full(read, arg, *have, f->bytes + *have, want - *have);
 	if (rc == 0)
 		*have = want;
@@ -321,7 +352,7 @@ static int read_head(struct torch_file *f, codec_read_at read, void *arg, size_t
 static int open_legacy(
 		struct torch_file *f, codec_read_at read, void *arg, const struct pickle_limits *limits)
 {
-	uint64_t most = most_bytes(limits) < f->size ? most_bytes(limits) : f->size, piece = FIRST_PIECE;
+	uint64_t bound = most_bytes(f, limits), most = bound < f->size ? bound : f->size, piece = FIRST_PIECE;
 	struct pickle *keys = NULL;
 	size_t have = 0, end = 0;
 	int rc;
@@ -341,7 +372,7 @@ static int open_legacy(
 		piece *= 4; /* five parses of a pickle at most cost a third more than the last */
 	} while (rc == -ENODATA);
 	if (rc == 0)
-		rc = torch_object_new(f->graph, &f->object);
+		rc = torch_object_new(f->graph, memory_left(f, limits), &f->object);
 	if (rc == 0)
 		rc = place_storages(f, keys, end, read, arg);
 	pickle_free(keys);
@@ -357,7 +388,7 @@ static int open_pickle(
 	size_t have = 0, used = 0;
 	int rc;
 
-	if (f->size > most_bytes(limits))
+	if (f->size > most_bytes(f, limits))
 		return ckpt_fail(EFBIG, "a pickle of %llu bytes", (unsigned long long)f->size);
 	rc = read_head(f, read, arg, (size_t)f->size, &have);
 	if (rc == 0)
@@ -409,7 +440,7 @@ int torch_file_open(codec_read_at read, void *arg, uint64_t size, const struct p
 	if (f == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a torch file");
 	f->size = size;
-	rc = open_kind(f, read, arg, limits);
+	rc = open_kind(f, read, arg, limits != NULL ? limits : &pickle_limits_default);
 	if (rc < 0) {
 		torch_file_free(f);
 		return rc;

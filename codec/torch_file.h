@@ -37,12 +37,16 @@ enum torch_container {
 struct torch_file;
 
 /*
- * Opens the first `size` bytes of what the callback reads.  limits: of the pickle, NULL for the default.
+ * Opens the first `size` bytes of what the callback reads.  limits: of the pickle, and their `memory` of all that the
+ * struct takes; NULL for the default.
  * Besides the errors above -EFBIG, -ENOMEM, and what the callback failed with.
  */
 int torch_file_open(codec_read_at read, void *arg, uint64_t size, const struct pickle_limits *limits,
 		struct torch_file **out);
 void torch_file_free(struct torch_file *f);
+
+/* Bytes of memory it takes. */
+size_t torch_file_memory(const struct torch_file *f);
 
 enum torch_container torch_file_container(const struct torch_file *f);
 const struct pickle *torch_file_graph(const struct torch_file *f);

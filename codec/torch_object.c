@@ -206,7 +206,14 @@ void torch_object_free(struct torch_object *o)
 	free(o);
 }
 
-int torch_object_new(const struct pickle *g, struct torch_object **out)
+size_t torch_object_memory(const struct torch_object *o)
+{
+	return sizeof *o + 2 * ((size_t)pickle_globals(o->g) + 1) + o->storage_cap * sizeof *o->storage +
+	       o->mention_cap * sizeof *o->mention + o->tensor_cap * sizeof *o->tensor +
+	       o->dims_cap * sizeof *o->dims + o->places * sizeof *o->place;
+}
+
+int torch_object_new(const struct pickle *g, size_t most, struct torch_object **out)
 {
 	struct torch_object *o = calloc(1, sizeof *o);
 	size_t globals = (size_t)pickle_globals(g) + 1;
@@ -230,6 +237,10 @@ int torch_object_new(const struct pickle *g, struct torch_object **out)
 			rc = take_mention(o, i);
 		else if (g->node[i].kind == PICKLE_REDUCE)
 			rc = torch_take_tensor(o, i);
+		else
+			continue;
+		if (rc == 0 && most > 0 && torch_object_memory(o) > most)
+			rc = ckpt_fail(EFBIG, "its tensors take more than %zu bytes of memory", most);
 	}
 	if (rc < 0) {
 		torch_object_free(o);

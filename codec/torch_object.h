@@ -71,11 +71,17 @@ struct torch_tensor {
 
 struct torch_object;
 
-/* The graph must outlive the object.  -EBADMSG: a tensor that is none; -ENOTSUP: a storage of before torch 0.4. */
-int torch_object_new(const struct pickle *g, struct torch_object **out);
+/*
+ * The graph must outlive the object.  most: bytes of memory it may take (a tuple of sizes may be many tensors'), 0 for no
+ * bound.  -EBADMSG: a tensor that is none; -ENOTSUP: a storage of before torch 0.4; -EFBIG; -ENOMEM.
+ */
+int torch_object_new(const struct pickle *g, size_t most, struct torch_object **out);
 void torch_object_free(struct torch_object *o);
 
 const struct pickle *torch_graph(const struct torch_object *o);
+
+/* Bytes of memory it takes, without the graph. */
+size_t torch_object_memory(const struct torch_object *o);
 
 uint32_t torch_storages(const struct torch_object *o);
 const struct torch_storage *torch_storage_at(const struct torch_object *o, uint32_t number);
@@ -198,6 +204,8 @@ struct torch_place {
 struct torch_places;
 int torch_places_new(const struct torch_object *o, struct torch_places **out);
 void torch_places_free(struct torch_places *p);
+/* Bytes of memory they take. */
+size_t torch_places_memory(const struct torch_places *p);
 uint32_t torch_place_count(const struct torch_places *p);
 const struct torch_place *torch_place_at(const struct torch_places *p, uint32_t number);
 /* Whether something lay deeper than TORCH_DEPTH_MAX and was left out. */
@@ -208,5 +216,8 @@ bool torch_places_cut(const struct torch_places *p);
  * is written as <tuple>, <object>, or <tensor N>, where N is its storage's key.  Keys stand as they are, with dots and slashes if they have some.
  */
 int torch_place_path(const struct torch_places *p, uint32_t number, struct byte_buf *out);
+
+/* Appends one part of such a path: the key of an item. */
+int torch_item_text(const struct torch_object *o, uint8_t relation, uint32_t key, struct byte_buf *out);
 
 #endif

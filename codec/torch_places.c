@@ -128,6 +128,11 @@ void torch_places_free(struct torch_places *p)
 	free(p);
 }
 
+size_t torch_places_memory(const struct torch_places *p)
+{
+	return sizeof *p + p->cap * sizeof *p->place;
+}
+
 uint32_t torch_place_count(const struct torch_places *p)
 {
 	return p->count;
@@ -144,53 +149,53 @@ bool torch_places_cut(const struct torch_places *p)
 }
 
 /* An optimizer object keeps its state by parameter: the storage's key tells one from the other. */
-static int put_odd_key(const struct torch_places *p, uint32_t key, struct byte_buf *out)
+static int put_odd_key(const struct torch_object *o, uint32_t key, struct byte_buf *out)
 {
-	const struct torch_tensor *t = torch_tensor_of(p->o, key);
+	const struct torch_tensor *t = torch_tensor_of(o, key);
 	const struct torch_storage *s;
 
 	if (t == NULL || t->storage == PICKLE_NIL)
 		return byte_buf_text(out, t != NULL ? "<tensor>" : "<object>");
-	s = torch_storage_at(p->o, t->storage);
+	s = torch_storage_at(o, t->storage);
 	return byte_buf_format(out, "<tensor %.*s>", (int)(s->key_len & 0xff), s->key);
 }
 
-static int put_key(const struct torch_places *p, const struct torch_place *at, struct byte_buf *out)
+int torch_item_text(const struct torch_object *o, uint8_t relation, uint32_t key, struct byte_buf *out)
 {
-	const struct pickle *g = torch_graph(p->o);
+	const struct pickle *g = torch_graph(o);
 	const char *text;
 	int64_t v;
 	size_t len;
 
-	switch (at->relation) {
+	switch (relation) {
 	case TORCH_INDEX:
-		return byte_buf_format(out, "%u", at->key);
+		return byte_buf_format(out, "%u", key);
 	case TORCH_ARG:
-		return byte_buf_format(out, "args.%u", at->key);
+		return byte_buf_format(out, "args.%u", key);
 	case TORCH_STATE:
 		return byte_buf_text(out, "state");
 	default:
 		break;
 	}
-	switch (pickle_kind_of(g, at->key)) {
+	switch (pickle_kind_of(g, key)) {
 	case PICKLE_STR:
 	case PICKLE_STR8:
-		text = pickle_text(g, at->key, &len);
+		text = pickle_text(g, key, &len);
 		return byte_buf_put(out, text, len);
 	case PICKLE_INT:
-		pickle_int(g, at->key, &v);
+		pickle_int(g, key, &v);
 		return byte_buf_format(out, "%lld", (long long)v);
 	case PICKLE_BOOL:
-		pickle_int(g, at->key, &v);
+		pickle_int(g, key, &v);
 		return byte_buf_text(out, v != 0 ? "True" : "False");
 	case PICKLE_NONE:
 		return byte_buf_text(out, "None");
 	case PICKLE_FLOAT:
-		return byte_buf_format(out, "%.17g", pickle_node(g, pickle_target(g, at->key))->f);
+		return byte_buf_format(out, "%.17g", pickle_node(g, pickle_target(g, key))->f);
 	case PICKLE_TUPLE:
 		return byte_buf_text(out, "<tuple>");
 	default:
-		return put_odd_key(p, at->key, out);
+		return put_odd_key(o, key, out);
 	}
 }
 
@@ -206,7 +211,7 @@ int torch_place_path(const struct torch_places *p, uint32_t number, struct byte_
 		if (i + 1 < n)
 			rc = byte_buf_put(out, ".", 1);
 		if (rc == 0)
-			rc = put_key(p, &p->place[chain[i]], out);
+			rc = torch_item_text(p->o, p->place[chain[i]].relation, p->place[chain[i]].key, out);
 	}
 	return rc;
 }

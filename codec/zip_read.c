@@ -78,6 +78,11 @@ void zip_free(struct zip *z)
 	free(z);
 }
 
+size_t zip_memory(const struct zip *z)
+{
+	return sizeof *z + z->entries * sizeof *z->entry + z->names_len + z->places * sizeof *z->place;
+}
+
 size_t zip_count(const struct zip *z)
 {
 	return z->entries;
@@ -243,12 +248,20 @@ static uint64_t folded_hash(const char *p, size_t len)
 	return h;
 }
 
+/* How many places the table of names has for so many entries. */
+static size_t places_for(uint64_t entries)
+{
+	size_t n = 16;
+
+	while (n < 2 * entries)
+		n *= 2;
+	return n;
+}
+
 /* Enters all names into the table; finds those that are there twice. */
 static int index_names(struct zip *z)
 {
-	z->places = 16;
-	while (z->places < 2 * z->entries)
-		z->places *= 2;
+	z->places = places_for(z->entries);
 	z->place = calloc(z->places, sizeof *z->place);
 	if (z->place == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a zip of %zu entries", z->entries);
@@ -402,7 +415,7 @@ static int read_directory(struct zip *z, uint64_t count, codec_read_at read, voi
 	return rc;
 }
 
-int zip_open(codec_read_at read, void *arg, uint64_t size, struct zip **out)
+int zip_open(codec_read_at read, void *arg, uint64_t size, size_t most, struct zip **out)
 {
 	struct zip *z = calloc(1, sizeof *z);
 	struct ends e = { 0 };
@@ -421,6 +434,11 @@ int zip_open(codec_read_at read, void *arg, uint64_t size, struct zip **out)
 	/* Fields and comments of a sane directory take less than the names of an insane one. */
 	if (e.size > (uint64_t)e.count * (RECORD_LEN + ZIP_NAME_MAX + 1024)) {
 		ckpt_fail(EFBIG, "zip: a directory of %llu bytes", (unsigned long long)e.size);
+		goto out;
+	}
+	if (most > 0 && e.size + e.count * sizeof *z->entry + places_for(e.count) * sizeof *z->place + WINDOW > most) {
+		ckpt_fail(EFBIG, "zip: %llu entries, which take more than %zu bytes of memory",
+				(unsigned long long)e.count, most);
 		goto out;
 	}
 	z->directory = z->base + e.off;

@@ -15,7 +15,8 @@
  *
  * Entries with a compression method are listed; who reads their bytes has to ask for it (zip_entry.method).
  *
- * Memory: some 60 bytes an entry and its name.  Reading: the tail, and the directory once, in pieces.
+ * Memory: some 70 bytes an entry and its name, never more than the caller allows: it is known from the end record, before
+ * the directory is read.  Reading: the tail, and the directory once, in pieces.
  */
 #ifndef ZIP_READ_H
 #define ZIP_READ_H
@@ -49,13 +50,16 @@ struct zip;
 
 /*
  * Reads the directory of the last zip in the first `size` bytes of a file.  The callback is used during this call
- * and by zip_data(), which is given it anew.
+ * and by zip_data(), which is given it anew.  most: bytes of memory it may take; 0 for no bound but the rules above.
  *
  * -EBADMSG: not a zip, or one that breaks a rule above; -EFBIG: more than the limits; -ENOTSUP: several disks;
  * -ENOMEM; what the callback failed with.
  */
-int zip_open(codec_read_at read, void *arg, uint64_t size, struct zip **out);
+int zip_open(codec_read_at read, void *arg, uint64_t size, size_t most, struct zip **out);
 void zip_free(struct zip *z);
+
+/* Bytes of memory it takes. */
+size_t zip_memory(const struct zip *z);
 
 size_t zip_count(const struct zip *z);
 const struct zip_entry *zip_at(const struct zip *z, size_t i);

@@ -24,7 +24,7 @@ void zip_writer_release(struct zip_writer *w)
 	byte_buf_release(&w->name);
 }
 
-/* Length of the zip64 field. */
+/* Length of the zip64 field. size: the larger of the two of a record. */
 static uint64_t wide_field(uint64_t size, uint64_t header)
 {
 	return size >= WIDE || header >= WIDE
@@ -52,16 +52,27 @@ int64_t zip_header_length(size_t name_len, uint64_t size, uint64_t header, uint6
 	return (int64_t)(LOCAL_LEN + name_len + field + 4 + pad);
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size,
 		struct byte_buf *out, uint64_t *data)
 {
-	uint64_t header = w->off, field = wide_field(size, header), pad;
-	int64_t len = zip_header_length(name_len, size, header, w->align);
+	return zip_write_header_as(w, name, name_len, ZIP_STORED, size, size, out, data);
+}
+
+int zip_write_header_as(struct zip_writer *w, const char *name, size_t name_len, unsigned method, uint64_t size,
+		uint64_t raw_size, struct byte_buf *out, uint64_t *data)
+{
+	uint64_t header = w->off, most = larger(size, raw_size), field = wide_field(most, header), pad;
+	int64_t len = zip_header_length(name_len, most, header, w->align);
 	int rc;
 
 	if (len < 0)
 		return (int)len;
-	pad = padding(name_len, size, header, w->align);
+	pad = padding(name_len, most, header, w->align);
 	rc = byte_buf_reserve(out, (size_t)len);
 	if (rc == 0)
 		rc = byte_buf_reserve(&w->name, name_len);
@@ -71,15 +82,16 @@ int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, ui
 	byte_buf_put(out, "PK\3\4", 4);
 	byte_buf_le(out, 0, 2);
 	byte_buf_le(out, FLAGS_UTF8 | (size > 0 ? FLAGS_DESCRIPTOR : 0), 2);
-	byte_buf_fill(out, 0, 2 + 4 + 4 + 8); /* method, time, checksum, sizes */
+	byte_buf_le(out, method, 2);
+	byte_buf_fill(out, 0, 4 + 4 + 8); /* time, checksum, sizes */
 	byte_buf_le(out, name_len, 2);
 	byte_buf_le(out, field + 4 + pad, 2);
 	byte_buf_put(out, name, name_len);
 	if (field > 0) {
 		byte_buf_le(out, 1, 2);
 		byte_buf_le(out, field - 4, 2);
-		if (size >= WIDE) {
-			byte_buf_le(out, size, 8);
+		if (most >= WIDE) {
+			byte_buf_le(out, raw_size, 8);
 			byte_buf_le(out, 0, 8); /* so miniz writes it */
 		}
 		if (header >= WIDE)
@@ -93,6 +105,8 @@ int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, ui
 	byte_buf_put(&w->name, name, name_len);
 	w->header = header;
 	w->size = size;
+	w->raw_size = raw_size;
+	w->method = method;
 	*data = header + (uint64_t)len;
 	w->off = *data + size;
 	return 0;
@@ -100,7 +114,7 @@ int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, ui
 
 int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *out)
 {
-	uint64_t field = wide_field(w->size, w->header);
+	uint64_t most = larger(w->size, w->raw_size), field = wide_field(most, w->header);
 	struct byte_buf *d = &w->directory;
 	size_t width = field > 0 ? 8 : 4;
 	int rc = byte_buf_reserve(d, 46 + w->name.len + (size_t)field);
@@ -113,16 +127,17 @@ int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *ou
 		byte_buf_put(out, "PK\7\10", 4);
 		byte_buf_le(out, crc, 4);
 		byte_buf_le(out, w->size, width);
-		byte_buf_le(out, w->size, width);
+		byte_buf_le(out, w->raw_size, width);
 		w->off += 8 + 2 * width;
 	}
 	byte_buf_put(d, "PK\1\2", 4);
 	byte_buf_le(d, 0, 4); /* made by, needed */
 	byte_buf_le(d, FLAGS_UTF8 | (w->size > 0 ? FLAGS_DESCRIPTOR : 0), 2);
-	byte_buf_fill(d, 0, 6); /* method, time */
+	byte_buf_le(d, w->method, 2);
+	byte_buf_fill(d, 0, 4); /* time */
 	byte_buf_le(d, crc, 4);
-	byte_buf_le(d, w->size < WIDE ? w->size : WIDE, 4);
-	byte_buf_le(d, w->size < WIDE ? w->size : WIDE, 4);
+	byte_buf_le(d, most < WIDE ? w->size : WIDE, 4);
+	byte_buf_le(d, most < WIDE ? w->raw_size : WIDE, 4);
 	byte_buf_le(d, w->name.len, 2);
 	byte_buf_le(d, field, 2);
 	byte_buf_fill(d, 0, 10); /* comment, disk, attributes */
@@ -131,8 +146,8 @@ int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *ou
 	if (field > 0) {
 		byte_buf_le(d, 1, 2);
 		byte_buf_le(d, field - 4, 2);
-		if (w->size >= WIDE) {
-			byte_buf_le(d, w->size, 8);
+		if (most >= WIDE) {
+			byte_buf_le(d, w->raw_size, 8);
 			byte_buf_le(d, w->size, 8);
 		}
 		if (w->header >= WIDE)
@@ -183,42 +198,87 @@ int zip_write_end(struct zip_writer *w, struct byte_buf *out)
 	return 0;
 }
 
-int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const struct byte_buf *bytes,
-		codec_read_at read, void *arg, struct byte_buf *out, uint64_t *tail)
+/* A new record at the end: its bytes go to out, and what the directory says of it to `fresh`. */
+static int write_change(struct zip_writer *w, const struct zip_change *c, struct byte_buf *out, struct byte_buf *fresh)
 {
-	struct byte_buf directory = { 0 };
+	uint64_t data;
+	int rc = zip_write_header(w, c->entry->name, c->entry->name_len, c->bytes->len, out, &data);
+
+	if (rc == 0)
+		rc = byte_buf_put(out, c->bytes->p, c->bytes->len);
+	if (rc == 0)
+		rc = zip_write_descriptor(w, zip_crc(0, c->bytes->p, c->bytes->len), out);
+	if (rc == 0)
+		rc = byte_buf_put(fresh, w->directory.p, w->directory.len);
+	w->directory.len = 0;
+	w->entries = 0;
+	return rc;
+}
+
+/* Which of the changes is for this entry; n: none. */
+static size_t change_of(const struct zip_change *changes, size_t n, const struct zip_entry *e)
+{
+	size_t i = 0;
+
+	while (i < n && changes[i].entry != e)
+		i++;
+	return i;
+}
+
+int zip_write_tails(const struct zip *z, const struct zip_change *changes, size_t n, codec_read_at read, void *arg,
+		struct byte_buf *out, uint64_t *tail)
+{
+	struct byte_buf directory = { 0 }, fresh[ZIP_CHANGES_MAX] = { { 0 } };
 	struct zip_writer w;
-	uint64_t len, at = zip_directory(z, &len), data;
-	size_t was = out->len;
+	uint64_t len, at = zip_directory(z, &len);
+	size_t was = out->len, same = 0; /* bytes of the old directory that are copied as they are */
 	int rc;
 
-	if (zip_base(z) != 0)
-		return ckpt_fail(EINVAL, "zip: one of several end to end");
+	if (zip_base(z) != 0 || n > ZIP_CHANGES_MAX)
+		return ckpt_fail(EINVAL, "zip: one of several end to end, or too many changes");
 	zip_writer_init(&w, at, 64);
 	rc = byte_buf_reserve(&directory, (size_t)len + 1);
 	if (rc == 0)
 		rc = zip_read_full(read, arg, at, directory.p, (size_t)len);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = write_change(&w, &changes[i], out, &fresh[i]);
 	if (rc == 0)
-		rc = zip_write_header(&w, entry->name, entry->name_len, bytes->len, out, &data);
-	if (rc == 0)
-		rc = byte_buf_put(out, bytes->p, bytes->len);
-	/* Records go into the directory in their old order, and the descriptor's does when its turn comes. */
+		rc = byte_buf_reserve(&w.directory, (size_t)len + 256 * n);
+	/* Records stay in their old order. */
 	for (size_t i = 0; rc == 0 && i < zip_count(z); i++) {
 		const struct zip_entry *e = zip_at(z, i);
+		size_t k = change_of(changes, n, e), off = (size_t)(e->record - at);
 
-		rc = e == entry ? zip_write_descriptor(&w, zip_crc(0, bytes->p, bytes->len), out)
-				: zip_write_record(&w, directory.p + (e->record - at), e->record_len);
+		if (k == n)
+			continue;
+		rc = byte_buf_put(&w.directory, directory.p + same, off - same);
+		if (rc == 0)
+			rc = byte_buf_put(&w.directory, fresh[k].p, fresh[k].len);
+		same = off + e->record_len;
 	}
+	if (rc == 0)
+		rc = byte_buf_put(&w.directory, directory.p + same, (size_t)len - same);
+	w.entries = zip_count(z);
 	if (rc == 0)
 		rc = zip_write_end(&w, out);
 	zip_writer_release(&w);
 	byte_buf_release(&directory);
+	for (size_t i = 0; i < n; i++)
+		byte_buf_release(&fresh[i]);
 	if (rc < 0) {
 		out->len = was;
 		return rc;
 	}
 	*tail = at;
 	return 0;
+}
+
+int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const struct byte_buf *bytes,
+		codec_read_at read, void *arg, struct byte_buf *out, uint64_t *tail)
+{
+	struct zip_change change = { entry, bytes };
+
+	return zip_write_tails(z, &change, 1, read, arg, out, tail);
 }
 
 /* Eight tables, for eight bytes a step (Intel's "slicing by 8"). */

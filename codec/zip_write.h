@@ -23,6 +23,8 @@
 #include "codec/byte_buf.h"
 #include "codec/zip_read.h"
 
+enum { ZIP_CHANGES_MAX = 4 };
+
 struct zip_writer {
 	uint64_t off;   /* in the file, of what comes next */
 	uint64_t align; /* of data */
@@ -31,7 +33,8 @@ struct zip_writer {
 
 	/* The record under way. */
 	struct byte_buf name;
-	uint64_t header, size;
+	uint64_t header, size, raw_size;
+	unsigned method;
 };
 
 /* Begins a zip whose next byte is at `off`; align of 0 is taken for 64. Released with zip_writer_release(). */
@@ -46,6 +49,12 @@ void zip_writer_release(struct zip_writer *w);
 int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size,
 		struct byte_buf *out, uint64_t *data);
 
+/*
+ * The same for a record whose data are compressed: `size` bytes that become raw_size by a zip method (ZIP_DEFLATED).
+ */
+int zip_write_header_as(struct zip_writer *w, const char *name, size_t name_len, unsigned method, uint64_t size,
+		uint64_t raw_size, struct byte_buf *out, uint64_t *data);
+
 /* Appends what follows the data of that record, and enters it into the directory. crc may be 0: torch does not ask. */
 int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *out);
 
@@ -59,10 +68,18 @@ int zip_write_end(struct zip_writer *w, struct byte_buf *out);
 int64_t zip_header_length(size_t name_len, uint64_t size, uint64_t header, uint64_t align);
 
 /*
- * A zip with one entry exchanged: [0, *tail) of the file as it is, then *out: header, the new bytes of `entry`,
- * and a directory that names the old records and, in the place of `entry`, the new one.  All other offsets stay.
- * The bytes of the old entry remain where they were, named by nobody.
+ * A zip with some entries exchanged: [0, *tail) of the file as it is, then *out: header and new bytes of each, and a
+ * directory that names the old records and, in the places of those that were exchanged, the new ones.  All other
+ * offsets stay.  The bytes of the old entries remain where they were, named by nobody.  n <= ZIP_CHANGES_MAX.
  */
+struct zip_change {
+	const struct zip_entry *entry;
+	const struct byte_buf *bytes;
+};
+int zip_write_tails(const struct zip *z, const struct zip_change *changes, size_t n, codec_read_at read, void *arg,
+		struct byte_buf *out, uint64_t *tail);
+
+/* The same for one entry. */
 int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const struct byte_buf *bytes,
 		codec_read_at read, void *arg, struct byte_buf *out, uint64_t *tail);
 

@@ -13,7 +13,7 @@
 
 #include "codec/codec_cut.h"
 
-enum { LEN = 12 << 20, CUTS_MAX = LEN / (64 << 10) + 2, SMALLEST = 64 << 10 };
+enum { LEN = 12 << 20, CUTS_MAX = LEN / (64 << 10) + 2, SMALLEST = 144 << 10 };
 
 static uint64_t next_random(uint64_t *x)
 {

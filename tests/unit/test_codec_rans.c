@@ -58,6 +58,9 @@ static void round_trips(void **state)
 				if (n >= 1000 && contexts == 1 && (k > guess + guess / 50 + 100 || guess > k + k / 10 + 100))
 					fail_msg("kind %u, %zu symbols: %zu bytes, guessed %zu", kind, n, k, guess);
 				exact = data_copy(out, k);
+				rans_use_simd(r, false);
+				assert_int_equal(rans_encode(r, sym, c, n, out, 2 * MANY + 20000), k);
+				assert_memory_equal(out, exact, k);
 				rans_use_simd(r, true);
 				assert_true(rans_decode(r, exact, k, c, contexts, back, n));
 				assert_memory_equal(back, sym, n);
@@ -71,6 +74,7 @@ static void round_trips(void **state)
 				for (size_t cap = 0; cap < k && low < 40; cap += 1 + k / 37, low++) {
 					uint8_t *room = malloc(cap ? cap : 1);
 
+					rans_use_simd(r, low % 2);
 					rans_model(r, sym, c, contexts, n);
 					assert_int_equal(rans_encode(r, sym, c, n, room, cap), 0);
 					free(room);
@@ -84,6 +88,41 @@ static void round_trips(void **state)
 	free(sym);
 	free(ctx);
 	free(out);
+	rans_free(r);
+}
+
+/* A symbol of every frequency there is a weight for, beside others: no state is divided wrongly. */
+static void all_frequencies(void **state)
+{
+	enum { N = RANS_WIDE + 7 };
+	struct rans *r = rans_new();
+	uint8_t *sym = malloc(N), *ctx = calloc(N, 1), *out = malloc(2 * N), *same = malloc(2 * N), *back = malloc(N);
+
+	(void)state;
+	assert_true(r && sym && ctx && out && same && back);
+	for (unsigned share = 1; share < 4096; share += 1 + share / 16) {
+		const uint8_t *c = share % 2 ? NULL : ctx;
+		unsigned contexts = c == NULL ? 1 : 2;
+		size_t k;
+
+		for (size_t i = 0; i < N; i++)
+			sym[i] = data_random() % 4096 < share ? 3 : data_random() % 8 == 0 ? 9 : 200;
+		rans_model(r, sym, c, contexts, N);
+		rans_use_simd(r, true);
+		k = rans_encode(r, sym, c, N, out, 2 * N);
+		assert_true(k > 0);
+		rans_use_simd(r, false);
+		assert_int_equal(rans_encode(r, sym, c, N, same, 2 * N), k);
+		assert_memory_equal(out, same, k);
+		rans_use_simd(r, share % 3);
+		assert_true(rans_decode(r, out, k, c, contexts, back, N));
+		assert_memory_equal(back, sym, N);
+	}
+	free(sym);
+	free(ctx);
+	free(out);
+	free(same);
+	free(back);
 	rans_free(r);
 }
 
@@ -189,6 +228,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trips),
+		cmocka_unit_test(all_frequencies),
 		cmocka_unit_test(close_to_entropy),
 		cmocka_unit_test(golden),
 		cmocka_unit_test(damaged),

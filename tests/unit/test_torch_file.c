@@ -407,7 +407,7 @@ static void values(void **state)
 		uint32_t n = 0;
 
 		assert_int_equal(pickle_parse(cases[i].p, cases[i].len, NULL, &g, NULL), 0);
-		assert_int_equal(torch_object_new(g, &o), 0);
+		assert_int_equal(torch_object_new(g, 0, &o), 0);
 		torch_iter_init(o, pickle_root(g), &it);
 		while (torch_iter_next(&it, &item))
 			n++;
@@ -437,7 +437,7 @@ static void bytes_devices_arrays(void **state)
 	(void)state;
 	if (pickle_parse(BYTES(p), NULL, &g, NULL) != 0)
 		fail_msg("%s", ckpt_errmsg());
-	assert_int_equal(torch_object_new(g, &o), 0);
+	assert_int_equal(torch_object_new(g, 0, &o), 0);
 	c = pickle_children(g, pickle_root(g), &n);
 	assert_int_equal(n, 5);
 	assert_int_equal(torch_bytes(o, c[0], &b), 0);
@@ -492,7 +492,7 @@ static void edits(void **state)
 
 	(void)state;
 	assert_int_equal(pickle_parse(BYTES(p), NULL, &g, NULL), 0);
-	assert_int_equal(torch_object_new(g, &o), 0);
+	assert_int_equal(torch_object_new(g, 0, &o), 0);
 	assert_int_equal(pickle_edits_new(g, &e), 0);
 	assert_int_equal(torch_edit_devices(o, &rule, e), 0);
 	assert_int_equal(pickle_edits_apply(e, &b), 0);

@@ -28,7 +28,7 @@ static void build(struct byte_buf *f)
 
 static int open_it(struct byte_buf *f, struct zip **z)
 {
-	return zip_open(memory_read, f, f->len, z);
+	return zip_open(memory_read, f, f->len, 0, z);
 }
 
 static void crc(void **state)
@@ -147,7 +147,7 @@ static void junk_comment_row(void **state)
 	assert_int_equal(zip_count(z), 4);
 	assert_true(zip_at(z, 0)->header == one);
 	zip_free(z);
-	assert_int_equal(zip_open(memory_read, &f, one, &z), 0);
+	assert_int_equal(zip_open(memory_read, &f, one, 0, &z), 0);
 	zip_free(z);
 	byte_buf_release(&f);
 }
@@ -291,7 +291,7 @@ static void cut_and_noise(void **state)
 	(void)state;
 	build(&f);
 	for (size_t n = 0; n < f.len; n++)
-		assert_true(zip_open(memory_read, &f, n, &z) < 0);
+		assert_true(zip_open(memory_read, &f, n, 0, &z) < 0);
 	for (int i = 0; i < 5000; i++) {
 		size_t at, count;
 		uint8_t was;
