@@ -79,7 +79,7 @@ struct cli_command {
 
 /* Defined by the subcommands' files. */
 extern const struct cli_command command_mount, command_umount, command_ls, command_cat, command_cp,
-		command_rm, command_import, command_export, command_df, command_verify, command_gc,
+		command_rm, command_import, command_export, command_df, command_verify, command_gc, command_recompress,
 		command_version;
 
 /* All of them, in the order in which the help shows them (cli_commands.c). */

@@ -17,6 +17,7 @@ const struct cli_command *const cli_commands[] = {
 	&command_df,
 	&command_verify,
 	&command_gc,
+	&command_recompress,
 	&command_version,
 };
 const size_t cli_ncommands = sizeof(cli_commands) / sizeof(cli_commands[0]);

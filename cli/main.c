@@ -110,7 +110,7 @@ static void global_help(FILE *f)
 {
 	fputs("usage: ckptfs COMMAND [OPTION...] ...\n\nA filesystem for neural-network checkpoints.\n\n", f);
 	for (size_t i = 0; i < cli_ncommands; i++)
-		fprintf(f, "  %-9s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+		fprintf(f, "  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
 	fputs("\nSTORE is a directory NAME.ckptfs; STORE:PATH a path in it, with or without a mount.\n"
 	      "`ckptfs COMMAND --help` tells a command's options, ckptfs(1) everything.\n"
 	      "Exit status: 0 done, 1 something is wrong with the data, 2 usage, 3 could not run.\n",

@@ -4,8 +4,12 @@
  * An entry is being loaded (its buffer is NULL, whoever wants it waits) or loaded, and then in the list by last use; the
  * cache holds one reference on the buffer, each reader another.  A chunk never changes under its id, so an entry is
  * right as long as it is there.  Loading holds no lock: the row is copied out of chunks.db, its payload checked, and
- * decoded with the plain bytes of its base.  A chain of bases is walked down by the rows' heads to the first one that
- * is in the cache or is no difference, then decoded back up.
+ * decoded with the plain bytes of its base.  A chain of bases is read from the top to the first one that is in the cache
+ * or is no difference, then decoded back up.
+ *
+ * A row may get another form at any time (chunk_row_replace), so each is read once and whole: its payload fits its base,
+ * whose plain bytes are the same in every form.  A base that is gone when its row is asked for is either lost, or
+ * nobody's base any more: then the chunk above it, read again, says so, and the walk begins anew.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -184,58 +188,63 @@ static int row_read(struct store *s, uint64_t id, struct chunk_row *r)
 	return rc == 0 || rc == -ENOMEM ? rc : -EIO;
 }
 
-/* The plain bytes of `id`, which is a difference to `base`. */
-static int load_chain(struct store *s, uint64_t id, uint64_t base, struct chunk_buf **out)
+/* Rows from `id` down to one whose base is at hand (*below, NULL: it has none); *n of them. -EAGAIN: one has changed. */
+static int read_chain(struct store *s, uint64_t id, struct chunk_row *rows, int *n, struct chunk_buf **below)
 {
-	uint64_t chain[CHAIN_MAX];
-	int n = 0, rc = 0;
-	struct chunk_buf *below = NULL;
+	int rc = row_read(s, id, &rows[0]);
 
-	chain[n++] = id;
-	for (uint64_t at = base; at && !(below = peek(s, at));) {
-		struct chunk_row r;
+	for (*n = rc == 0; rc == 0; ++*n) {
+		const struct chunk_row *last = &rows[*n - 1];
+		struct chunk_head again;
 
-		if (n == CHAIN_MAX)
-			return ckpt_fail(EIO, "chunk %llu: more than %d bases below one another", (unsigned long long)id, CHAIN_MAX);
-		chain[n++] = at;
-		rc = row_read(s, at, &r);
-		if (rc)
+		if (last->base == 0 || (*below = peek(s, last->base)))
+			return 0;
+		if (*n == CHAIN_MAX)
+			return ckpt_fail(EIO, "chunk %llu: more than %d bases below one another", (unsigned long long)id,
+					CHAIN_MAX);
+		rc = row_read(s, last->base, &rows[*n]);
+		if (rc) {
+			if (chunk_head_read(s, last->id, &again) == 1 && again.base != last->base)
+				return -EAGAIN;
 			return ckpt_context(rc, "chunk %llu: a base of it", (unsigned long long)id);
-		at = r.base;
-		chunk_row_release(&r);
+		}
 	}
-	while (rc == 0 && n > 0) {
-		struct chunk_row r;
+	return rc;
+}
+
+static int load_once(struct store *s, uint64_t id, struct chunk_buf **out)
+{
+	struct chunk_row rows[CHAIN_MAX];
+	struct chunk_buf *below = NULL;
+	int n = 0, rc = read_chain(s, id, rows, &n, &below);
+
+	for (int i = n; rc == 0 && i-- > 0;) {
 		struct chunk_buf *b = NULL;
 
-		rc = row_read(s, chain[--n], &r);
-		if (rc)
-			break;
-		rc = decode(s, &r, below, &b);
-		chunk_row_release(&r);
+		rc = decode(s, &rows[i], below, &b);
+		if (rc && i)
+			rc = ckpt_context(rc, "chunk %llu", (unsigned long long)id);
 		if (rc == 0) {
 			chunk_put(below);
 			below = b;
 		}
 	}
-	if (rc) {
+	while (n > 0)
+		chunk_row_release(&rows[--n]);
+	if (rc)
 		chunk_put(below);
-		return ckpt_context(rc, "chunk %llu", (unsigned long long)id);
-	}
-	*out = below;
-	return 0;
+	else
+		*out = below;
+	return rc;
 }
 
 static int load(struct store *s, uint64_t id, struct chunk_buf **out)
 {
-	struct chunk_row r;
-	int rc = row_read(s, id, &r);
+	int rc = -EAGAIN;
 
-	if (rc)
-		return rc;
-	rc = r.base ? load_chain(s, id, r.base, out) : decode(s, &r, NULL, out);
-	chunk_row_release(&r);
-	return rc;
+	for (int i = 0; rc == -EAGAIN && i < CHAIN_MAX; i++)
+		rc = load_once(s, id, out);
+	return rc == -EAGAIN ? ckpt_fail(EIO, "chunk %llu: its base changes all the time", (unsigned long long)id) : rc;
 }
 
 /* --- the way out ---------------------------------------------------------------------------------- */
@@ -292,6 +301,16 @@ int chunk_get(struct store *s, uint64_t id, struct chunk_buf **out)
 	if (rc == 0)
 		*out = b;
 	return rc;
+}
+
+int chunk_get_aside(struct store *s, uint64_t id, struct chunk_buf **out)
+{
+	struct chunk_buf *b = peek(s, id);
+
+	if (!b)
+		return load(s, id, out);
+	*out = b;
+	return 0;
 }
 
 bool chunk_cached(struct store *s, uint64_t id)

@@ -1,11 +1,14 @@
 /*
  * chunk_internal.h: chunks, for the modules of store/.
  *
- * chunks.db: chunk(id INTEGER PRIMARY KEY, hash BLOB, raw_len, codec, base, "check", data BLOB); rollback journal
- * (PERSIST), synchronous=FULL, 64 KiB pages, auto_vacuum=INCREMENTAL, secure_delete=OFF, mmap_size=0.  One connection,
+ * chunks.db: chunk(id INTEGER PRIMARY KEY, hash BLOB, raw_len, codec, base, "check", hint, pred, data BLOB);
+ * rollback journal (PERSIST), synchronous=FULL, 8 KiB pages, auto_vacuum=INCREMENTAL, secure_delete=OFF, mmap_size=0.  One connection,
  * one mutex (the chunks lock); one open transaction, the open batch, that chunks_commit() ends.  base is 0 or the id of
- * the chunk that the payload is a difference to.  check is codec_check() of the payload.  A partial index on base (of
- * differences only) says who leans on a chunk; the row of table `state` holds the next id and the totals.
+ * the chunk that the payload is a difference to.  check is codec_check() of the payload.  hint and pred are for those who
+ * encode the chunk anew: chunk_note_pack(), and the predecessor where its difference was put off (negative: was looked
+ * at), or 0.  A chunk's plain bytes never change; codec, base, check, hint, pred and data may, together (recode.c).
+ * Partial indexes say who leans on a chunk (base > 0) and who waits (pred > 0); the row of table `state` holds the next
+ * id and the totals.
  *
  * A chunk on its way in:
  *
@@ -64,6 +67,7 @@ struct chunk_job {
 	uint32_t len;
 	struct codec_hint hint;
 	uint64_t record, record_off;
+	struct codec_ctx *ctx;     /* lent until done: encodes, with all effort; NULL: the worker's own */
 	uint64_t predecessor;      /* id of a chunk that may serve as base; 0 none */
 	/* set by the pipeline before done; the id is pinned once for the submitter, who calls chunk_unpin() */
 	atomic_int done;
@@ -107,7 +111,7 @@ int chunks_commit_range(struct store *s, uint64_t lo, uint64_t hi);
 int chunks_batch_state(struct store *s, uint64_t batch);
 /* The highest id that is committed. Lower ones may have been lost with their batch: ask by batch where that matters. */
 uint64_t chunks_committed(struct store *s);
-/* Plain bytes inserted since the last commit. */
+/* Plain bytes of the chunks inserted or encoded anew since the last commit. */
 uint64_t chunks_pending(struct store *s);
 
 /*
@@ -121,6 +125,7 @@ struct chunk_row {
 	uint32_t raw_len;
 	int codec;
 	int64_t check;
+	int64_t hint, pred;        /* for chunk_row_insert() and chunk_row_replace(); not read */
 	uint8_t *payload;
 	size_t payload_len;
 };
@@ -171,6 +176,8 @@ struct chunk_counters {
 	uint64_t decoded_bytes;
 	uint64_t prefetched;                 /* chunks decoded ahead */
 	uint64_t gc_runs, gc_chunks, gc_bytes;
+	uint64_t postponed;                  /* differences put off for writers' sake, */
+	uint64_t taken, passed;              /* and what became of those and older ones: taken, or not worth it */
 	/* now */
 	uint64_t queue, queue_bytes;         /* jobs not done yet, and their plain bytes */
 	uint64_t cache_bytes;
@@ -178,6 +185,21 @@ struct chunk_counters {
 	uint64_t chunks, chunk_raw, chunk_stored; /* all in chunks.db: how many, plain bytes, payload bytes */
 };
 void chunk_counters(struct store *s, struct chunk_counters *out);
+
+/* --- idle time (recompress_idle.c; store_recompress() is in store_admin.h) ------------------------------ */
+
+/*
+ * Called about once a second, by one thread: when differences were put off and no chunk came for a second, a thread of
+ * the lowest priority takes them.  It gives way as soon as one comes.
+ */
+int recompress_idle_step(struct store *s);
+/* Stops that thread and waits for it; none is started any more. A second time does nothing. */
+void recompress_idle_stop(struct store *s);
+/*
+ * Before the store is closed, all else being committed: takes what still waits, in haste, for some seconds at most.  A
+ * failure costs no more than that work, and goes to the log.
+ */
+void recompress_idle_finish(struct store *s);
 
 /* --- garbage (gc.c; store_gc() itself is in store_admin.h) ---------------------------------------- */
 

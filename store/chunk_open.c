@@ -13,17 +13,29 @@
 
 #include "chunk_parts.h"
 
-enum { CHUNKS_FORMAT = 1 };
+enum { CHUNKS_FORMAT = 2 };
 
+/* Columns behind the payload would cost a walk along its pages. */
 static const char *const schema =
 	"BEGIN IMMEDIATE;"
 	"CREATE TABLE chunk(id INTEGER PRIMARY KEY, hash BLOB NOT NULL, raw_len INTEGER NOT NULL,"
-	" codec INTEGER NOT NULL, base INTEGER NOT NULL, \"check\" INTEGER NOT NULL, data BLOB NOT NULL);"
+	" codec INTEGER NOT NULL, base INTEGER NOT NULL, \"check\" INTEGER NOT NULL, hint INTEGER NOT NULL DEFAULT 0,"
+	" pred INTEGER NOT NULL DEFAULT 0, data BLOB NOT NULL);"
 	"CREATE INDEX chunk_base ON chunk(base, id) WHERE base > 0;"
+	"CREATE INDEX chunk_waiting ON chunk(id) WHERE pred > 0;"
 	"CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), next INTEGER NOT NULL, chunks INTEGER NOT NULL,"
 	" raw INTEGER NOT NULL, stored INTEGER NOT NULL);"
 	"INSERT INTO state VALUES(1, 1, 0, 0, 0);"
-	"PRAGMA user_version = 1;"
+	"PRAGMA user_version = 2;"
+	"COMMIT;";
+
+/* From format 1: nobody knows what its chunks hold and follow. */
+static const char *const upgrade =
+	"BEGIN IMMEDIATE;"
+	"ALTER TABLE chunk ADD COLUMN hint INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE chunk ADD COLUMN pred INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX chunk_waiting ON chunk(id) WHERE pred > 0;"
+	"PRAGMA user_version = 2;"
 	"COMMIT;";
 
 /* The first column of the first row of a statement. */
@@ -165,7 +177,7 @@ int chunk_db_open(struct store *s, bool create)
 	 * more it would write although nothing changes.
 	 */
 	if (rc == 0 && version == 0 && pages <= 1 && !s->readonly)
-		rc = exec(d, "PRAGMA page_size = 65536; PRAGMA auto_vacuum = INCREMENTAL;");
+		rc = exec(d, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;");
 	if (rc == 0 && !s->readonly)
 		rc = exec(d, "PRAGMA journal_mode = PERSIST; PRAGMA journal_size_limit = 67108864; PRAGMA synchronous = FULL;");
 	/* After the page size is known: SQLite 3.40 reckons it in pages of the size it has in mind at that moment. */
@@ -185,14 +197,32 @@ int chunk_db_open(struct store *s, bool create)
 			rc = exec(d, schema);
 	} else if (version > CHUNKS_FORMAT) {
 		rc = ckpt_fail(EPROTONOSUPPORT, "\"%s\" has format %lld, made by a newer program", path, (long long)version);
-	} else if (version != CHUNKS_FORMAT) {
+	} else if (version < 1) {
 		rc = ckpt_fail(EIO, "\"%s\" is no store of chunks", path);
+	} else if (version < CHUNKS_FORMAT) {
+		d->old = s->readonly;
+		rc = d->old ? 0 : exec(d, upgrade);
 	}
+	if (rc && !sqlite3_get_autocommit(d->db))
+		sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
 	if (rc == 0)
 		rc = load_state(s);
 out:
 	free(path);
 	return rc;
+}
+
+/*
+ * A store that is closed as it should be keeps no journal beside chunks.db.  SQLite deletes it where it leaves the exclusive
+ * mode; when that does not work the journal stays, empty, and harms nobody.
+ */
+static void drop_journal(struct store *s)
+{
+	struct chunk_db *d = &s->chunks->db;
+
+	if (d->db && !s->crash && !s->readonly && !atomic_load(&s->failed) && sqlite3_get_autocommit(d->db))
+		sqlite3_exec(d->db, "PRAGMA locking_mode = NORMAL; SELECT count(*) FROM state; PRAGMA journal_mode = DELETE;",
+				NULL, NULL, NULL);
 }
 
 void chunk_db_close(struct store *s)
@@ -201,6 +231,7 @@ void chunk_db_close(struct store *s)
 
 	for (int i = 0; i < CHUNK_STMTS; i++)
 		sqlite3_finalize(d->stmts[i]);
+	drop_journal(s);
 	sqlite3_close(d->db); /* an open batch is rolled back */
 	pthread_mutex_destroy(&d->lock);
 }
@@ -216,7 +247,8 @@ void chunk_counters(struct store *s, struct chunk_counters *out)
 		.commits = atomic_load(&n->commits), .lost = atomic_load(&n->lost), .hits = atomic_load(&n->hits),
 		.misses = atomic_load(&n->misses), .decoded_bytes = atomic_load(&n->decoded_bytes),
 		.prefetched = atomic_load(&n->prefetched), .gc_runs = atomic_load(&n->gc_runs),
-		.gc_chunks = atomic_load(&n->gc_chunks), .gc_bytes = atomic_load(&n->gc_bytes),
+		.gc_chunks = atomic_load(&n->gc_chunks), .gc_bytes = atomic_load(&n->gc_bytes), .postponed = atomic_load(&n->postponed),
+		.taken = atomic_load(&n->taken), .passed = atomic_load(&n->passed),
 	};
 	pthread_mutex_lock(&c->pipe.lock);
 	out->queue = c->pipe.jobs;
@@ -260,11 +292,13 @@ int chunks_open(struct store *s, bool create)
 	rc = gc_open(s);
 	if (rc)
 		goto close_stage;
+	recompress_idle_open(s);
 	rc = chunk_pipe_open(s);
 	if (rc)
 		goto close_gc;
 	return 0;
 close_gc:
+	recompress_idle_close(s);
 	gc_close(s);
 close_stage:
 	chunk_stage_close(s);
@@ -284,6 +318,7 @@ void chunks_close(struct store *s)
 {
 	if (!s->chunks)
 		return;
+	recompress_idle_close(s);
 	gc_close(s);
 	chunk_pipe_close(s);
 	chunk_stage_close(s);

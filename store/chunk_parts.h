@@ -1,13 +1,18 @@
 /*
  * chunk_parts.h: struct chunks and what its modules share with one another.  Nobody else includes it.
  *
- *   chunk_db.c     chunks.db: rows, ids, batches
+ *   chunk_db.c     chunks.db: statements and batches
+ *   chunk_row.c    its rows and ids
+ *   chunk_base.c   what a chunk is to be a difference to
  *   chunk_index.c  hash -> id, in memory for what is new, in meta.db for what is committed
  *   chunk_stage.c  chunks that live in meta.db until theirs is committed in chunks.db
  *   chunk_pipe.c   queue and workers
  *   chunk_cache.c  decoded chunks
  *   chunk_pin.c    ids in use, and the marks of a collection
+ *   recode.c       a chunk encoded anew
+ *   recompress_idle.c  differences that were put off, taken when nobody writes
  *   gc.c           collection
+ *   gc_mark.c      what is live
  */
 #ifndef CHUNK_PARTS_H
 #define CHUNK_PARTS_H
@@ -42,7 +47,12 @@ struct lost_batch {
 	int error;
 };
 
-enum { CHUNK_LOST_MAX = 64, CHUNK_STMTS = 12, CHUNK_CACHE_KIB = 16384 };
+enum { CHUNK_LOST_MAX = 64, CHUNK_CACHE_KIB = 16384 };
+
+enum chunk_stmt {
+	ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_STATE, ST_INSERT, ST_INSERT_AT, ST_REPLACE, ST_SETTLE, ST_ROW, ST_HEAD,
+	ST_HEAD_OLD, ST_DELETE, ST_LEANED, ST_LIST, ST_WAITING, CHUNK_STMTS
+};
 
 struct chunk_db {
 	pthread_mutex_t lock;      /* the chunks lock: guards all of this struct but the atomics */
@@ -55,6 +65,7 @@ struct chunk_db {
 	struct lost_batch lost[CHUNK_LOST_MAX];
 	unsigned nlost;
 	bool told;                 /* since the last commit the log was told of a loss */
+	bool old;                  /* read-only, of format 1: rows have neither hint nor pred */
 	/* Written under the lock, read by anybody. */
 	atomic_bool txn;           /* a transaction is open */
 	_Atomic uint64_t batch;    /* number of the open batch */
@@ -71,6 +82,11 @@ void chunk_db_close(struct store *s);
 int chunk_db_errno(sqlite3 *db, int rc);
 int chunk_db_fail(struct chunk_db *d, int rc);
 
+/* A prepared statement, clean; NULL with the message set and *rc when it can't be made. Lock held. */
+sqlite3_stmt *chunk_stmt(struct chunk_db *d, enum chunk_stmt which, int *rc);
+/* Runs one that gives no rows. 0 or -errno. Lock held. */
+int chunk_run(struct chunk_db *d, enum chunk_stmt which);
+
 /* Makes sure that a batch's transaction is open. Lock held. */
 int chunk_batch_begin(struct store *s);
 /* A changing statement failed with rc (-errno): did it take the transaction with it? Lock held. Returns rc. */
@@ -82,6 +98,7 @@ struct chunk_head {
 	struct codec_hash hash;
 	uint32_t raw_len, payload_len;
 	int codec;
+	int64_t check, hint, pred; /* as in chunk_row */
 };
 /* 1 and *out, 0 no such row, -errno. The first takes the lock, the second wants it held. */
 int chunk_head_read(struct store *s, uint64_t id, struct chunk_head *out);
@@ -96,8 +113,19 @@ struct twin;
 int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin *twin);
 /* Deletes a row in the open batch. Lock held. */
 int chunk_row_delete(struct store *s, uint64_t id, const struct chunk_head *h);
-/* Has a row that is a difference to `id`: 1 with the smallest such id, 0, -errno. Lock held. */
-int chunk_row_leaned_on(struct store *s, uint64_t id, uint64_t *by);
+/* Has a row behind `after` that is a difference to `id`: 1 with the smallest such id, 0, -errno. Lock held. */
+int chunk_row_leaned_on(struct store *s, uint64_t id, uint64_t after, uint64_t *by);
+/*
+ * Gives a chunk another form, in the open batch: r's codec, base, check, hint, pred and payload.  Its plain bytes, and so
+ * its hash, stay.  The caller has pinned r->base, and knows from decoding r->payload that it gives these bytes.
+ * -ESTALE: it is not what `was` says any more, is staged, or its base is gone; -ELOOP: it would have more bases below one
+ * another than `deepest`, or a chunk that leans on it more than CHUNK_DEPTH_FAR.  Takes the lock.
+ */
+int chunk_row_replace(struct store *s, const struct chunk_row *r, const struct chunk_head *was, unsigned deepest);
+/* Only its hint and pred. -ESTALE: it is gone or not what `was` says. Takes the lock. */
+int chunk_row_settle(struct store *s, uint64_t id, const struct chunk_head *was, int64_t hint, int64_t pred);
+/* The highest id below `below` whose difference was put off (pred > 0): 1, 0 none, -errno. Takes the lock. */
+int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id);
 /* Ids and hashes of the rows behind `after`, up to n of them; returns how many, or -errno. Takes the lock. */
 int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec_hash *hashes, int n);
 /*
@@ -111,6 +139,56 @@ uint64_t chunk_db_size(struct store *s);
 int chunk_lost(struct store *s, uint64_t id);
 /* Ids below this are given out. */
 uint64_t chunk_next_id(struct store *s);
+
+/* --- bases ---------------------------------------------------------------------------------------- */
+
+/* Bases below one another: as a rule, and where each step is tiny (chunk_base.c). */
+enum { CHUNK_DEPTH = 4, CHUNK_DEPTH_FAR = 8, CHUNK_TURN = 16 };
+
+/* What chunk.hint holds. */
+struct chunk_note {
+	struct codec_hint hint;
+	uint8_t turn;              /* which of CHUNK_TURN it is, counted from the last one without a base */
+	bool done;                 /* was encoded with all effort */
+};
+int64_t chunk_note_pack(const struct chunk_note *n); /* never 0, always eight bytes in the row */
+void chunk_note_unpack(int64_t packed, struct chunk_note *out); /* all zero for 0 */
+
+/* Which chunks a predecessor offers as bases. */
+struct chunk_bases {
+	uint64_t near;             /* the predecessor, where its steps are tiny so far; else 0 */
+	uint64_t far;              /* the one whose turn it is; 0: this chunk begins a turn, or there is none */
+	unsigned near_depth, far_depth; /* bases that each has below itself */
+	uint8_t near_turn, far_turn; /* the chunk's own place, if that base is taken */
+};
+/*
+ * Reads rows only.  A predecessor that is not there, or whose row can't be read, offers nothing.  live: only these are
+ * offered; NULL: all.
+ */
+struct live;
+void chunk_bases_find(struct store *s, uint64_t pred, const struct live *live, struct chunk_bases *out);
+/* A difference so small that its chain may go on: payload against plain bytes. */
+bool chunk_step_tiny(size_t payload_len, size_t raw_len);
+
+/* A base in hand: pinned, and its plain bytes. buf is NULL when there is none. */
+struct chunk_base {
+	uint64_t id;
+	struct chunk_buf *buf;
+};
+/* A base is a saving, never a duty: one that is missing or damaged leaves *out empty. */
+void chunk_base_take(struct store *s, uint64_t id, struct chunk_base *out);
+void chunk_base_drop(struct store *s, struct chunk_base *b);
+
+/* Encodes as a difference to *b, which is dropped when that does not pay; b->buf NULL: alone. Fills r as below. */
+int chunk_encode_to(struct codec_ctx *ctx, struct store *s, const uint8_t *raw, uint32_t len, uint8_t *out, size_t cap,
+		struct chunk_row *r, const struct chunk_note *note, struct chunk_base *b);
+/*
+ * Encodes plain bytes, as a difference to what is offered where that pays, into out.  Fills r's codec, base, payload
+ * (= out), payload_len, check and note->turn; *used holds r->base until the caller drops it.
+ */
+int chunk_encode(struct codec_ctx *ctx, struct store *s, const uint8_t *raw, uint32_t len,
+		const struct chunk_bases *offer, uint8_t *out, size_t cap, struct chunk_row *r, struct chunk_note *note,
+		struct chunk_base *used);
 
 /* --- index ---------------------------------------------------------------------------------------- */
 
@@ -185,12 +263,27 @@ struct chunk_pipe {
 	struct chunk_job *head, **tail;
 	size_t jobs, bytes, limit; /* not done yet, attached ones included */
 	unsigned waiting;          /* in chunk_wait() */
+	int64_t last_ns;           /* CLOCK_MONOTONIC of the last job */
 	bool stop;
 	uint64_t ahead[CHUNK_PREFETCH_MAX]; /* ring of ids to decode ahead */
 	unsigned ahead_at, ahead_n, ahead_busy;
+	atomic_int forced;         /* PRESSURE_...: see chunk_pipe_pressed() */
 	pthread_t threads[CHUNK_WORKERS_MAX];
 	unsigned nthreads;
 };
+/*
+ * Are writers about to wait?  By the queue's length; tests say so themselves with `forced`: PRESSURE_ALWAYS, PRESSURE_NEVER.
+ */
+enum { PRESSURE_BY_QUEUE, PRESSURE_ALWAYS, PRESSURE_NEVER };
+bool chunk_pipe_pressed(struct store *s);
+/*
+ * Whether the disk has room for `bytes` more; what SQLite holds back in its cache is committed first when that makes the
+ * difference, so that the disk is used to its end and no batch is lost there.  -ENOSPC.
+ */
+int chunk_room_for(struct store *s, uint64_t bytes);
+enum { CHUNK_ROW_OVERHEAD = 64 << 10 }; /* space that a row may take beside its payload */
+/* No job is under way, and none came for `ns`. */
+bool chunk_pipe_quiet(struct store *s, int64_t ns);
 int chunk_pipe_open(struct store *s);
 void chunk_pipe_close(struct store *s);
 
@@ -209,6 +302,8 @@ struct chunk_cache {
 };
 int chunk_cache_open(struct store *s);
 void chunk_cache_close(struct store *s);
+/* As chunk_get(), but what is not in the cache does not come into it: for bytes that nobody will read soon. */
+int chunk_get_aside(struct store *s, uint64_t id, struct chunk_buf **out);
 /* In the cache, or on its way into it. */
 bool chunk_cached(struct store *s, uint64_t id);
 void chunk_cache_drop(struct store *s, uint64_t id);
@@ -230,6 +325,74 @@ void mark(struct store *s, const uint64_t *ids, size_t n);
 /* Neither marked nor pinned. */
 bool chunk_unwanted(struct store *s, uint64_t id);
 
+/* --- what is live (gc_mark.c) ----------------------------------------------------------------------- */
+
+/* Gets the chunks that a manifest row names. Called with the meta lock held. */
+typedef void (*chunk_sink)(void *arg, const uint64_t *ids, size_t n);
+/*
+ * Shows every manifest row to sink(); tell() is called between, without a lock, with how far it is, and stops the walk by
+ * returning non-zero, which is then returned.  -EIO: a manifest that can't be read, of which nobody knows what it names.
+ */
+int chunks_named(struct store *s, chunk_sink sink, int (*tell)(void *arg, uint64_t done, uint64_t total), void *arg);
+
+/* A bit for each id up to max that some manifest names; later ones count as live. */
+struct live {
+	uint64_t *bits;
+	uint64_t max;
+};
+/* As of now: what dies afterwards still counts. `stop` may be NULL. -ECANCELED when it became true. live_release(). */
+int live_find(struct store *s, const atomic_bool *stop, struct live *out);
+bool live_has(const struct live *l, uint64_t id);
+void live_release(struct live *l);
+
+/* --- another form (recode.c) ------------------------------------------------------------------------ */
+
+/* What it takes to encode chunks anew; one thread's. */
+struct recoder {
+	struct store *s;
+	const struct live *live;   /* only these become bases; NULL: all */
+	bool all;                  /* all effort: chunks that have their base are looked at too, and end as done */
+	struct codec_ctx *ctx;
+	uint8_t *out, *best, *raw; /* room for a payload, the best so far, and plain bytes */
+	size_t cap;
+};
+int recoder_init(struct recoder *r, struct store *s, enum codec_effort effort, const struct live *live);
+void recoder_release(struct recoder *r);
+
+enum recode_end {
+	RECODE_BETTER,             /* it has another, shorter form */
+	RECODE_KEPT,               /* its form is as good, and that is noted */
+	RECODE_NOT_NOW,            /* it is staged, gone, or somebody else changed it */
+};
+struct recoded {
+	uint64_t raw, was, now;    /* bytes: plain, and of the payload before and after */
+};
+/*
+ * Looks for a shorter form of a chunk and puts it into the open batch.  Bases are sought at its own base, at its
+ * predecessor where the difference was put off, and, when it has neither, at those in near[0, n).  The bytes are compared
+ * with their SHA-256 first, and what the new payload decodes to with the bytes, so damage is never covered up.  No lock
+ * held.  Returns an enum recode_end or -errno: -EIO for a chunk that can't be read, -ENOSPC, what chunk_row_replace() says.
+ */
+int recode_chunk(struct recoder *r, uint64_t id, const uint64_t *near, size_t n, struct recoded *out);
+
+/* --- differences that were put off (recompress_idle.c) ----------------------------------------------- */
+
+struct idle {
+	pthread_mutex_t run;       /* one store_recompress() at a time; taken before all others */
+	pthread_t thread;
+	bool started;              /* of recompress_idle_step() and _stop(), which one thread calls */
+	atomic_bool finished, stop;
+	atomic_bool any;           /* there may be some; set by whoever puts one off */
+	int64_t finish_ns;         /* how long recompress_idle_finish() may take; tests change it */
+};
+void recompress_idle_open(struct store *s);
+void recompress_idle_close(struct store *s);
+/*
+ * Takes the differences that wait, newest first, until none is left, `until` (CLOCK_MONOTONIC ns; 0: no end), *stop, or,
+ * when `yield`, until a writer comes.  Commits as it goes.  `threads` work side by side.  0 or -errno.
+ */
+int recompress_waiting(struct store *s, unsigned threads, bool yield, int64_t until, const atomic_bool *stop);
+
 /* --- collection ----------------------------------------------------------------------------------- */
 
 struct gc {
@@ -245,7 +408,7 @@ void gc_close(struct store *s);
 
 struct chunk_counts {
 	_Atomic uint64_t jobs, known, raw_bytes, new_bytes, stored_bytes, commits, lost, hits, misses, decoded_bytes,
-		prefetched, gc_runs, gc_chunks, gc_bytes;
+		prefetched, gc_runs, gc_chunks, gc_bytes, postponed, taken, passed;
 };
 
 struct chunks {
@@ -256,6 +419,7 @@ struct chunks {
 	struct chunk_cache cache;
 	struct chunk_pins pins;
 	struct gc gc;
+	struct idle idle;
 	struct chunk_counts counts;
 };
 

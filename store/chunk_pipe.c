@@ -14,14 +14,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "chunk_parts.h"
 
 enum {
 	BATCH_CHUNKS_MAX = 65536, /* a batch that nobody commits is committed here: its twins are kept in memory */
-	BASE_DEPTH_MAX = 8,       /* a difference may have this many below it */
-	ROW_OVERHEAD = 64 << 10,  /* space that a row may take beside its payload */
 	WORKERS_DEFAULT_MAX = 8,
 };
 
@@ -31,6 +30,14 @@ struct worker {
 	uint8_t *out;
 	size_t cap;
 };
+
+static int64_t monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return meta_ns(t);
+}
 
 /* --- jobs ----------------------------------------------------------------------------------------- */
 
@@ -101,6 +108,7 @@ int chunk_submit(struct store *s, struct chunk_job *j)
 		p->tail = &j->next;
 		p->jobs++;
 		p->bytes += j->len;
+		p->last_ns = monotonic();
 		pthread_cond_signal(&p->work);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -150,39 +158,11 @@ void chunk_prefetch(struct store *s, const uint64_t *ids, size_t n)
 
 /* --- work ----------------------------------------------------------------------------------------- */
 
-/*
- * The plain bytes of what may serve as base, pinned, or NULL: a base is a saving, never a duty, so one that is missing,
- * damaged, or has too many below it is passed over.
- */
-static struct chunk_buf *base_of(struct store *s, uint64_t id)
-{
-	struct chunk_buf *b = NULL;
-	uint64_t at = id;
-
-	if (chunk_pin(s, id))
-		return NULL;
-	for (int depth = 0; at; depth++) {
-		struct chunk_head h;
-
-		if (depth == BASE_DEPTH_MAX || chunk_head_read(s, at, &h) != 1)
-			goto none;
-		at = h.base;
-	}
-	if (chunk_get(s, id, &b) == 0)
-		return b;
-none:
-	chunk_unpin(s, id);
-	return NULL;
-}
-
-/*
- * Whether the disk has room for `bytes` more.  What SQLite holds back in its cache until the commit has no place on it yet;
- * when that makes the difference, it is committed now, so that the disk is used to its end and no batch is lost there.
- */
-static int room_for(struct store *s, uint64_t bytes)
+int chunk_room_for(struct store *s, uint64_t bytes)
 {
 	uint64_t held = atomic_load(&s->chunks->db.pending_stored), cache = (uint64_t)CHUNK_CACHE_KIB << 10;
 
+	/* What SQLite holds back in its cache until the commit has no place on the disk yet. */
 	if (held > cache)
 		held = cache;
 	int rc = store_space_check(s, bytes + held);
@@ -193,48 +173,83 @@ static int room_for(struct store *s, uint64_t bytes)
 	return rc ? rc : store_space_check(s, bytes);
 }
 
-/* Are writers about to wait for us? Then a chunk is stored by itself: a base would have to be read and decoded first. */
-static bool pressed(struct store *s)
+bool chunk_pipe_pressed(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+	int forced = atomic_load(&p->forced);
+
+	if (forced)
+		return forced == PRESSURE_ALWAYS;
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->bytes > p->limit / 2;
+
+	pthread_mutex_unlock(&p->lock);
+	return yes;
+}
+
+bool chunk_pipe_quiet(struct store *s, int64_t ns)
 {
 	struct chunk_pipe *p = &s->chunks->pipe;
 
 	pthread_mutex_lock(&p->lock);
-	bool yes = p->bytes > p->limit / 2;
+	bool yes = p->jobs == 0 && monotonic() - p->last_ns >= ns;
+
 	pthread_mutex_unlock(&p->lock);
 	return yes;
+}
+
+/*
+ * What the chunk is to be compared with.  A base has to be read and decoded, which is no thing for writers to wait for:
+ * under pressure nothing is offered, the chunk is stored by itself, with the place it would have had and the predecessor
+ * in its row, and the difference is taken later (recompress_idle.c; where the effort is for speed, recompress.c).
+ */
+static void bases_for(struct store *s, const struct chunk_job *j, struct chunk_bases *offer, struct chunk_row *r,
+		uint8_t *planned)
+{
+	*offer = (struct chunk_bases){ 0 };
+	if (!j->predecessor)
+		return;
+	chunk_bases_find(s, j->predecessor, NULL, offer);
+	if ((!offer->near && !offer->far) || s->opt.effort == CODEC_MAX ||
+			(s->opt.effort != CODEC_FAST && !chunk_pipe_pressed(s)))
+		return;
+	r->pred = (int64_t)j->predecessor;
+	*planned = offer->far_turn;
+	*offer = (struct chunk_bases){ 0 };
 }
 
 /* Encodes and inserts bytes that the store doesn't have. The id is pinned. */
 static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 {
 	struct store *s = w->s;
-	struct chunk_buf *base = j->predecessor && !pressed(s) ? base_of(s, j->predecessor) : NULL;
+	struct chunk_bases offer;
+	struct chunk_base base = { 0 };
 	struct chunk_row r = { .hash = j->hash, .raw_len = j->len };
-	int used = 0;
-	int rc = codec_encode(w->ctx, j->raw, j->len, &j->hint, base ? base->data : NULL, base ? base->len : 0, w->out,
-			w->cap, &r.payload_len, &r.codec, &used);
+	struct chunk_note note = { .hint = j->hint, .done = j->ctx != NULL };
+	uint8_t planned = 0;
+
+	bases_for(s, j, &offer, &r, &planned);
+	int rc = chunk_encode(j->ctx ? j->ctx : w->ctx, s, j->raw, j->len, &offer, w->out, w->cap, &r, &note, &base);
 
 	if (rc)
-		goto out;
-	if (used && base)
-		r.base = j->predecessor;
-	r.payload = w->out;
-	r.check = codec_check(w->out, r.payload_len);
-	rc = room_for(s, r.payload_len + ROW_OVERHEAD);
-	if (rc)
-		goto out;
-	rc = chunk_row_insert(s, &r, true, t);
-	if (rc)
-		goto out;
-	j->id = r.id;
-	j->batch = r.batch;
-	atomic_fetch_add(&s->chunks->counts.new_bytes, j->len);
-	atomic_fetch_add(&s->chunks->counts.stored_bytes, r.payload_len);
-out:
-	if (base) {
-		chunk_put(base);
-		chunk_unpin(s, j->predecessor);
+		return rc;
+	if (r.pred)
+		note.turn = planned;
+	r.hint = chunk_note_pack(&note);
+	rc = chunk_room_for(s, r.payload_len + CHUNK_ROW_OVERHEAD);
+	if (rc == 0)
+		rc = chunk_row_insert(s, &r, true, t);
+	if (rc == 0) {
+		j->id = r.id;
+		j->batch = r.batch;
+		atomic_fetch_add(&s->chunks->counts.new_bytes, j->len);
+		atomic_fetch_add(&s->chunks->counts.stored_bytes, r.payload_len);
+		if (r.pred) {
+			atomic_fetch_add(&s->chunks->counts.postponed, 1);
+			atomic_store(&s->chunks->idle.any, true);
+		}
 	}
+	chunk_base_drop(s, &base);
 	return rc;
 }
 

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "file_internal.h"
+#include "store_version.h"
 
 int files_open(struct store *s)
 {
@@ -63,7 +64,8 @@ void file_forget_row(struct store_file *f)
 	pthread_mutex_unlock(&f->row_lock);
 }
 
-static struct store_file *file_new(struct store *s, uint64_t ino)
+/* For an inode, or for a version alone. */
+static struct store_file *file_new(struct store *s, uint64_t ino, uint64_t version)
 {
 	struct store_file *f = calloc(1, sizeof(*f));
 
@@ -71,6 +73,7 @@ static struct store_file *file_new(struct store *s, uint64_t ino)
 		return NULL;
 	f->s = s;
 	f->ino = ino;
+	f->version = version;
 	pthread_rwlock_init(&f->lock, NULL);
 	pthread_mutex_init(&f->row_lock, NULL);
 	ckpt_mutex_lock(&s->files->lock);
@@ -84,7 +87,7 @@ static struct store_file *file_new(struct store *s, uint64_t ino)
 
 int store_file_open(struct store *s, uint64_t ino, struct store_file **out)
 {
-	struct store_file *f = file_new(s, ino);
+	struct store_file *f = file_new(s, ino, 0);
 	struct store_attr a;
 	int rc;
 
@@ -117,14 +120,16 @@ int store_file_open(struct store *s, uint64_t ino, struct store_file **out)
 
 int store_file_open_version(struct store *s, uint64_t version, struct store_file **out)
 {
-	struct store_file *f = file_new(s, 0);
+	struct store_file *f = file_new(s, 0, version);
 	int rc;
 
 	if (!f)
 		return ckpt_fail(ENOMEM, "no memory to open a version");
 	f->readonly = true;
-	f->version = version;
-	rc = file_load_base(f);
+	rc = store_version_hold(s, version);
+	f->held = rc == 0;
+	if (!rc)
+		rc = file_load_base(f);
 	if (rc) {
 		store_file_close(f);
 		return rc;
@@ -152,6 +157,8 @@ void store_file_close(struct store_file *f)
 	ckpt_rwlock_wrlock(&f->lock);
 	file_drop_session(f);
 	pthread_rwlock_unlock(&f->lock);
+	if (f->held)
+		store_version_release(f->s, f->version);
 	manifest_row_release(&f->row);
 	free(f->inline_data);
 	free(f->pend);

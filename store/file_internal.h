@@ -82,6 +82,7 @@ struct store_file {
 	/* The session. */
 	bool session, replacing, fresh, appended;
 	bool own;               /* the version was made since open: it may be changed in place */
+	bool held;              /* of store_file_open_version(): the version is held (version_hold.c) */
 	int error;
 	uint64_t size, written;
 	int64_t mtime, ctime, since;
@@ -160,6 +161,11 @@ int records_publish(struct store_file *f, uint64_t version); /* meta lock held, 
 void records_forget(struct store_file *f);
 
 /* --- file_publish.c --- */
+/* Encodes inline content; *out is malloc()ed. `plain` stores it as it is: what changes with every line isn't worth more. */
+int file_content_encode(struct files *files, const uint8_t *raw, uint32_t len, bool plain, uint8_t **out, size_t *out_len);
+/* The way back; *out is malloc()ed. -EIO: it is damaged; the message names the version. */
+int file_content_decode(struct files *files, uint64_t version, const uint8_t *p, size_t len, uint8_t **out,
+		uint32_t *out_len);
 int file_to_draft(struct store_file *f);            /* all extents into the draft. Exclusive. */
 
 #endif

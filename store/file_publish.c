@@ -27,6 +27,7 @@
 
 #include "codec/codec_hash.h"
 #include "file_internal.h"
+#include "hold_internal.h"
 #include "store_history.h"
 
 enum { CONTENT_HEAD = 13, APPEND_ENCODE_MAX = 1024 };
@@ -48,8 +49,7 @@ static uint64_t get_le(const uint8_t *p, unsigned bytes)
 	return v;
 }
 
-/* Encodes inline content; *out is malloc()ed. `plain` stores it as it is: what changes with every line isn't worth more. */
-static int content_encode(struct files *files, const uint8_t *raw, uint32_t len, bool plain, uint8_t **out, size_t *out_len)
+int file_content_encode(struct files *files, const uint8_t *raw, uint32_t len, bool plain, uint8_t **out, size_t *out_len)
 {
 	size_t n = len;
 	uint8_t *p = malloc(CONTENT_HEAD + codec_bound(len));
@@ -77,7 +77,7 @@ static int content_encode(struct files *files, const uint8_t *raw, uint32_t len,
 	return 0;
 }
 
-static int content_decode(struct files *files, uint64_t version, const uint8_t *p, size_t len, uint8_t **out,
+int file_content_decode(struct files *files, uint64_t version, const uint8_t *p, size_t len, uint8_t **out,
 		uint32_t *out_len)
 {
 	uint64_t n = len >= CONTENT_HEAD ? get_le(p + 1, 4) : 0;
@@ -143,7 +143,7 @@ int file_load_base(struct store_file *f)
 out:
 	meta_unlock(s);
 	if (!rc && blob)
-		rc = content_decode(s->files, f->version, blob, len, &f->inline_data, &f->inline_len);
+		rc = file_content_decode(s->files, f->version, blob, len, &f->inline_data, &f->inline_len);
 	if (!rc && f->inline_len && (f->inline_off > f->base_size || f->inline_len > f->base_size - f->inline_off))
 		rc = ckpt_fail(EIO, "version %llu: inline content does not fit its size", (unsigned long long)f->version);
 	free(blob);
@@ -262,7 +262,7 @@ struct making {
 	struct chunk_row *rows; /* to stage */
 	size_t nrows;
 	uint64_t data;
-	bool sync;
+	bool aside;             /* a version of its own only because the one before is held */
 };
 
 static void making_release(struct making *m)
@@ -329,7 +329,7 @@ static int gather(struct store_file *f, struct making *m)
 			rc = file_harvest(f, true);
 	}
 	if (!rc && m->raw)
-		rc = content_encode(f->s->files, m->raw, m->raw_len, grows && m->raw_len > APPEND_ENCODE_MAX,
+		rc = file_content_encode(f->s->files, m->raw, m->raw_len, grows && m->raw_len > APPEND_ENCODE_MAX,
 				&m->content, &m->content_len);
 	return rc;
 }
@@ -416,18 +416,20 @@ static int write_version(struct store_file *f, const struct making *m)
 static int build_version(struct store_file *f, struct making *m, bool torn)
 {
 	struct store *s = f->s;
-	bool empty = false;
+	bool in_place = f->version && !f->replacing && !torn && (f->own || f->appended), empty = false;
 	uint64_t end;
 	int64_t id;
 	size_t i;
 	int rc = 0;
 
+	m->aside = in_place && meta_version_held(s, f->version) && !(f->draft && !m->small);
 	if (f->draft && !m->small) {
 		m->id = f->draft;
 		m->data = f->draft_data;
-	} else if (f->version && !f->replacing && !torn && (f->own || f->appended)) {
+	} else if (in_place && !m->aside) {
 		m->id = f->version;
 		m->data = f->base_data - f->inline_len;
+		rc = meta_derived_forget(s, m->id);
 	} else {
 		id = meta_next(s, META_VERSION);
 		if (id < 0)
@@ -493,7 +495,7 @@ static int change_tree(struct store_file *f, struct making *m)
 	if (!rc && !m->small)
 		rc = records_publish(f, m->id);
 	if (!rc && f->version && f->version != m->id)
-		rc = meta_version_end(s, f->version, &old, STORE_REPLACED, !f->appended, NULL, 0);
+		rc = meta_version_end(s, f->version, &old, STORE_REPLACED, !f->appended && !m->aside, NULL, 0);
 	if (!rc && f->fresh)
 		rc = meta_settle(s, f->ino);
 end:

@@ -2,7 +2,7 @@
  * gc.c: chunks that nobody names are found and deleted, and the disk gets their space back.
  *
  *   1. Everything inserted is committed and indexed; from here on the highest id counts as the last, later ones live.
- *   2. Mark: each piece of each manifest row, read a few rows at a time in the order of their keys.  A row that appears
+ *   2. Mark: each piece of each manifest row, in the order of their keys (gc_mark.c).  A row that appears
  *      behind the place that is being read names chunks that were pinned when it appeared, and an unpin marks.
  *   3. The candidates are the ids in the index that are not marked: what is there is known without reading chunks.db,
  *      where a look costs a page.
@@ -27,16 +27,15 @@
 #include <time.h>
 
 #include "chunk_parts.h"
-#include "manifest_internal.h"
+#include "pool_internal.h"
 #include "store_admin.h"
 #include "tree_internal.h"
 
 enum {
-	MARK_ROWS = 256,
 	INDEX_ROWS = 2048,
 	SWEEP_ROWS = 4096,             /* rows looked at in one batch */
 	SWEEP_BYTES = 64 << 20,        /* payload deleted in one batch */
-	SHRINK_PAGES = 1024,           /* taken off the file in one commit, */
+	SHRINK_PAGES = 8192,           /* taken off the file in one commit, */
 	SHRINK_NS = 30 * 1000 * 1000,  /* and how long that may take */
 	SHRINK_HISTORY = 16,           /* versions given up at a time when space is short */
 	IDLE_SECONDS = 60,             /* between automatic collections, */
@@ -66,97 +65,14 @@ static int tell(struct run *r, uint64_t done, uint64_t total, bool bytes)
 
 /* --- mark ----------------------------------------------------------------------------------------- */
 
-static int mark_row(struct run *r, const uint8_t *p, size_t len, uint64_t off, uint64_t **ids, size_t *cap)
+static void mark_named(void *arg, const uint64_t *ids, size_t n)
 {
-	struct manifest_row row = { 0 };
-	size_t n = 0;
-	int rc = manifest_decode(p, len, off, &row);
-
-	if (rc == 0 && row.n > *cap) {
-		uint64_t *more = realloc(*ids, row.n * sizeof *more);
-
-		if (!more) {
-			rc = ckpt_fail(ENOMEM, "no memory to collect garbage");
-		} else {
-			*ids = more;
-			*cap = row.n;
-		}
-	}
-	if (rc == 0) {
-		for (size_t i = 0; i < row.n; i++)
-			if (row.pieces[i].id)
-				(*ids)[n++] = row.pieces[i].id;
-		mark(r->s, *ids, n);
-	}
-	manifest_row_release(&row);
-	return rc;
+	mark(((struct run *)arg)->s, ids, n);
 }
 
-/* The rows behind (*version, *off), MARK_ROWS at most; both move on. Returns how many. */
-static int mark_some(struct run *r, int64_t *version, int64_t *off, uint64_t **ids, size_t *cap)
+static int tell_marked(void *arg, uint64_t done, uint64_t total)
 {
-	struct store *s = r->s;
-	int n = 0, rc = 0;
-
-	meta_lock(s);
-	sqlite3_stmt *st = meta_stmt(s, "SELECT version, off, pieces FROM manifest WHERE (version, off) > (?1, ?2)"
-			" ORDER BY version, off LIMIT 256");
-
-	if (!st) {
-		rc = meta_fail(s);
-		goto out;
-	}
-	sqlite3_bind_int64(st, 1, *version);
-	sqlite3_bind_int64(st, 2, *off);
-	while (n < MARK_ROWS && (rc = meta_step(s, st)) == 1) {
-		*version = sqlite3_column_int64(st, 0);
-		*off = sqlite3_column_int64(st, 1);
-		const void *p = sqlite3_column_blob(st, 2);
-
-		rc = mark_row(r, p, (size_t)sqlite3_column_bytes(st, 2), (uint64_t)*off, ids, cap);
-		if (rc) {
-			rc = ckpt_context(rc, "manifest of version %lld", (long long)*version);
-			break;
-		}
-		n++;
-	}
-	sqlite3_reset(st);
-out:
-	meta_unlock(s);
-	return rc < 0 ? rc : n;
-}
-
-static int query_meta(struct store *s, const char *text, int64_t *out)
-{
-	meta_lock(s);
-	sqlite3_stmt *st = meta_stmt(s, text);
-	int rc = st ? meta_step(s, st) : meta_fail(s);
-
-	if (rc == 1)
-		*out = sqlite3_column_int64(st, 0);
-	if (st)
-		sqlite3_reset(st);
-	meta_unlock(s);
-	return rc < 0 ? rc : 0;
-}
-
-static int mark_all(struct run *r)
-{
-	int64_t version = 0, off = -1, last = 0;
-	uint64_t *ids = NULL;
-	size_t cap = 0;
-	int rc = query_meta(r->s, "SELECT coalesce(max(version), 0) FROM manifest", &last);
-
-	while (rc == 0) {
-		rc = mark_some(r, &version, &off, &ids, &cap);
-		if (rc <= 0)
-			break;
-		if (last < version)
-			last = version;
-		rc = tell(r, (uint64_t)version, (uint64_t)last, false);
-	}
-	free(ids);
-	return rc;
+	return tell(arg, done, total, false);
 }
 
 /* --- candidates ----------------------------------------------------------------------------------- */
@@ -302,7 +218,7 @@ static int sweep_one(struct run *r, uint64_t id, struct batch *b)
 	}
 	if (rc <= 0)
 		return rc;
-	rc = chunk_row_leaned_on(s, id, &by);
+	rc = chunk_row_leaned_on(s, id, 0, &by);
 	if (rc == 1) {
 		b->again |= by < id;
 		return 0; /* remains a candidate: what leans on it may go in another round */
@@ -418,7 +334,7 @@ static int collect(struct run *r)
 	if (!r->marks || !r->dead)
 		return ckpt_fail(ENOMEM, "no memory to collect garbage");
 	marks_begin(s, r->marks, r->max);
-	rc = mark_all(r);
+	rc = chunks_named(s, mark_named, tell_marked, r);
 	if (rc == 0)
 		rc = walk_index(r, false);
 	if (rc == 0)
@@ -441,6 +357,8 @@ int store_gc(struct store *s, store_progress progress, void *arg, struct store_g
 	pthread_mutex_lock(&s->chunks->gc.run);
 	int rc = records_tidy(s);
 
+	if (rc == 0)
+		pool_thin(s); /* what can't be thinned costs space, and is told by verify */
 	if (rc == 0)
 		rc = collect(&r);
 

@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hold_internal.h"
+#include "pool_internal.h"
 #include "store_history.h"
 #include "tree_internal.h"
 
@@ -62,6 +64,8 @@ static int delete_version(struct store *s, uint64_t version, uint64_t *data)
 	*data = 0;
 	if (st == NULL)
 		return meta_fail(s);
+	if (meta_version_held(s, version))
+		return meta_version_doom(s, version);
 	tree_bind(st, 1, (int64_t)version);
 	rc = meta_step(s, st);
 	if (rc < 0)
@@ -75,8 +79,12 @@ static int delete_version(struct store *s, uint64_t version, uint64_t *data)
 	rc = delete_by(s, "DELETE FROM version WHERE id = ?1", version);
 	if (rc == 0 && chunks)
 		rc = delete_by(s, "DELETE FROM manifest WHERE version = ?1", version);
+	if (rc == 0)
+		rc = meta_derived_forget(s, version);
 	if (rc == 0 && s->tree != NULL) /* files_open() comes before tree_open() and may delete what a crash left */
 		atomic_fetch_add(&s->tree->garbage, *data);
+	if (rc == 0 && chunks && s->pool != NULL && *data <= POOL_MAX)
+		atomic_store(&s->pool->died, true);
 	return rc;
 }
 

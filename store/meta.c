@@ -86,6 +86,11 @@ int meta_fail(struct store *s)
 	return rc;
 }
 
+int meta_format(const struct store *s)
+{
+	return s->meta->format;
+}
+
 int meta_failed(struct store *s)
 {
 	int err = atomic_load(&s->failed);

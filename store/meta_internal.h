@@ -44,8 +44,14 @@ struct store;
  *   history(version INTEGER PRIMARY KEY, path BLOB, how, ended, ino, mode, uid, gid, size, data, atime, mtime, ctime, btime)
  *   history_path: INDEX on history(path, version)    history_ended: INDEX on history(ended)
  *   chunk_index(prefix, id, PRIMARY KEY(prefix, id)) WITHOUT ROWID          prefix: codec_hash_prefix()
+ *   derived(version, key TEXT, value BLOB, PRIMARY KEY(version, key)) WITHOUT ROWID          derived.c
+ *   pool(chunk INTEGER PRIMARY KEY, raw, lo, hi)          pool_internal.h
+ *   version_inline: INDEX on version(id), of those whose whole content is inline and may be pooled
  *   staged(id INTEGER PRIMARY KEY, hash BLOB, raw_len, codec, base, "check", data BLOB)   as chunk in chunks.db
  */
+
+/* Versions that are worth pooling: all inline, and more than a row would cost. */
+#define META_POOLABLE "content IS NOT NULL AND tail = 0 AND length(content) >= 96"
 
 enum { META_APPLICATION_ID = 0x434b5054 }; /* "CKPT": tells our meta.db from anybody else's */
 
@@ -88,6 +94,12 @@ bool meta_unsynced(struct store *s);
  */
 int meta_checkpoint(struct store *s, uint64_t limit);
 
+/*
+ * Gives back what is free in meta.db when that is much of it and the rest is small enough to be written anew in a moment.  Before
+ * closing, with everything committed.  A failure leaves the file as it is, and goes to the log.
+ */
+void meta_shrink(struct store *s);
+
 /* Fresh ids, never used twice in the life of the store (blocks are reserved in config). Lock held, in a transaction. */
 enum meta_seq { META_INO, META_COOKIE, META_VERSION, META_SEQS };
 int64_t meta_next(struct store *s, enum meta_seq which); /* > 0 or -errno */
@@ -98,6 +110,12 @@ int64_t meta_now(void);                     /* CLOCK_REALTIME */
 
 /* meta_schema.c: makes the tables in a new meta.db, or sees that they are ours and not too new. */
 int meta_schema_open(struct store *s, sqlite3 *db, bool create);
+
+/*
+ * The format of the open store: that of STORE_FORMAT unless the store is read-only, since the first writable open upgrades.
+ * What came with a later format (derived and pool with 2) is not to be asked for before.
+ */
+int meta_format(const struct store *s);
 
 /* --- tree pieces that content needs (store_tree.c) --------------------------------------------------- */
 
@@ -117,15 +135,14 @@ bool meta_is_provisional(struct store *s, uint64_t ino);
  */
 int meta_version_end(struct store *s, uint64_t version, const struct store_attr *attr, int how, bool keep,
 		const char *path, size_t path_len);
-/* Deletes a version, its inline content and manifest rows. Lock held, in a transaction. */
+/*
+ * Deletes a version, its inline content, manifest rows and what was derived from it; one that is held stays until it no longer is
+ * (hold_internal.h).  Lock held, in a transaction.
+ */
 int meta_version_delete(struct store *s, uint64_t version);
 
-/* --- content pieces (file_publish.c) --------------------------------------------------- */
-
-/* Notes, or forgets, that a version is a draft: one that a crash leaves behind. Lock held, in a transaction. */
-int meta_draft(struct store *s, uint64_t version, bool is);
-/* Deletes the drafts that a crash left. At open. Lock not held. */
-int drafts_recover(struct store *s);
+/* Forgets what was derived from a version (derived.c): it goes, or its bytes change. Lock held, in a transaction. */
+int meta_derived_forget(struct store *s, uint64_t version);
 
 /* --- content pieces (file_publish.c) --------------------------------------------------- */
 

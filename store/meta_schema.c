@@ -6,6 +6,10 @@
  * yet made: the next open with `create` goes on from there.  A file with tables that does not carry our
  * application id is somebody else's and is left alone.
  *
+ * Formats.  The tables of format 1 stand below, then what each later one changed.  A new store is made by all of these steps
+ * one after the other, an old one gets the steps it lacks at its first writable open, in one transaction: a crash in
+ * it leaves the old format.  Read-only, a store stays what it is (meta_format()).
+ *
  * The version of the format stands twice: as user_version in the file's header, where every program can read
  * it whatever the tables look like, and as config.format.  A program reads and writes formats up to its own
  * STORE_FORMAT.
@@ -17,12 +21,13 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
-#include "meta_internal.h"
+#include "meta_conn.h"
 #include "store_internal.h"
 
-static const char schema[] =
+static const char format_1[] =
 	"CREATE TABLE config(key TEXT NOT NULL PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;"
 
 	"CREATE TABLE inode("
@@ -82,6 +87,21 @@ static const char schema[] =
 	" \"check\" INTEGER NOT NULL, data BLOB NOT NULL"
 	") STRICT;";
 
+/*
+ * What may be pooled (pool_internal.h) is found by a partial index, whose condition stands in the queries word by word.
+ */
+static const char format_2[] =
+	"CREATE TABLE derived("
+	" version INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY(version, key)"
+	") STRICT, WITHOUT ROWID;"
+	"CREATE TABLE pool("
+	" chunk INTEGER PRIMARY KEY, raw INTEGER NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE INDEX version_inline ON version(id) WHERE " META_POOLABLE ";";
+
+static const char *const steps[] = { format_1, format_2 };
+_Static_assert(sizeof steps / sizeof *steps == STORE_FORMAT, "a step for each format");
+
 /* Cookies below 16 are left to those who list directories ("." and ".."); inode 1 is the root. */
 static const char first_ids[] =
 	"INSERT INTO config VALUES('next_ino', 2), ('next_cookie', 16), ('next_version', 1);";
@@ -106,21 +126,17 @@ static int run(struct store *s, sqlite3 *db, const char *sql)
 	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : meta_fail(s);
 }
 
-/* A row of config: a number, or 16 random bytes when it is negative. */
-static int put_config(struct store *s, sqlite3 *db, const char *key, int64_t number)
+/* The store's uuid: 16 random bytes. */
+static int put_uuid(struct store *s, sqlite3 *db)
 {
 	sqlite3_stmt *st;
 	uint8_t uuid[16];
 
-	if (number < 0 && getrandom(uuid, sizeof uuid, 0) != (ssize_t)sizeof uuid)
+	if (getrandom(uuid, sizeof uuid, 0) != (ssize_t)sizeof uuid)
 		return ckpt_fail(EIO, "no random bytes for the store's uuid");
-	if (sqlite3_prepare_v2(db, "INSERT INTO config VALUES(?, ?)", -1, &st, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(db, "INSERT INTO config VALUES('uuid', ?)", -1, &st, NULL) != SQLITE_OK)
 		return meta_fail(s);
-	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
-	if (number < 0)
-		sqlite3_bind_blob(st, 2, uuid, sizeof uuid, SQLITE_STATIC);
-	else
-		sqlite3_bind_int64(st, 2, number);
+	sqlite3_bind_blob(st, 1, uuid, sizeof uuid, SQLITE_STATIC);
 	int rc = sqlite3_step(st) == SQLITE_DONE ? 0 : meta_fail(s);
 	sqlite3_finalize(st);
 	return rc;
@@ -143,26 +159,54 @@ static int put_root(struct store *s, sqlite3 *db)
 	return rc;
 }
 
-static int make(struct store *s, sqlite3 *db)
+/* From one format to the newest, within a transaction; ends with the marks. */
+static int take_steps(struct store *s, sqlite3 *db, int from)
 {
-	char mark[96];
-	int rc;
+	char mark[160];
+	int rc = 0;
 
-	rc = run(s, db, "BEGIN IMMEDIATE");
+	for (int i = from; rc == 0 && i < STORE_FORMAT; i++)
+		rc = run(s, db, steps[i]);
 	if (rc < 0)
 		return rc;
-	sqlite3_snprintf(sizeof mark, mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-			META_APPLICATION_ID, STORE_FORMAT);
-	if ((rc = run(s, db, schema)) < 0 || (rc = run(s, db, first_ids)) < 0 || (rc = put_root(s, db)) < 0 ||
-	    (rc = run(s, db, mark)) < 0 || (rc = put_config(s, db, "uuid", -1)) < 0 ||
-	    (rc = put_config(s, db, "format", STORE_FORMAT)) < 0 || (rc = run(s, db, "COMMIT")) < 0) {
-		if (!sqlite3_get_autocommit(db))
-			sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-		return ckpt_context(rc, "making the store '%s'", s->path);
-	}
+	sqlite3_snprintf(sizeof mark, mark, "PRAGMA application_id = %d; PRAGMA user_version = %d;"
+			"INSERT OR REPLACE INTO config VALUES('format', %d);", META_APPLICATION_ID, STORE_FORMAT,
+			STORE_FORMAT);
+	return run(s, db, mark);
+}
+
+static int finish(struct store *s, sqlite3 *db, int rc, const char *doing)
+{
+	if (rc == 0)
+		rc = run(s, db, "COMMIT");
+	if (rc == 0)
+		return 0;
+	if (!sqlite3_get_autocommit(db))
+		sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	return ckpt_context(rc, "%s the store '%s'", doing, s->path);
+}
+
+static int make(struct store *s, sqlite3 *db)
+{
+	int rc = run(s, db, "BEGIN IMMEDIATE");
+
+	if (rc < 0)
+		return rc;
+	if ((rc = take_steps(s, db, 0)) == 0 && (rc = run(s, db, first_ids)) == 0 && (rc = put_root(s, db)) == 0)
+		rc = put_uuid(s, db);
+	rc = finish(s, db, rc, "making");
+	if (rc < 0)
+		return rc;
 	if (sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) != SQLITE_OK)
 		return ckpt_context(meta_fail(s), "making the store '%s'", s->path);
 	return 0;
+}
+
+static int upgrade(struct store *s, sqlite3 *db, int from)
+{
+	int rc = run(s, db, "BEGIN IMMEDIATE");
+
+	return rc < 0 ? rc : finish(s, db, take_steps(s, db, from), "upgrading");
 }
 
 static int too_new(struct store *s, int64_t format)
@@ -197,7 +241,10 @@ int meta_schema_open(struct store *s, sqlite3 *db, bool create)
 			return ckpt_fail(EIO, "store '%s' is damaged: it has chunks, but its meta.db is empty", s->path);
 		/* Only now: nothing of a file that is not ours may be changed. */
 		rc = run(s, db, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = WAL;");
-		return rc < 0 ? rc : make(s, db);
+		if (rc == 0)
+			rc = make(s, db);
+		s->meta->format = STORE_FORMAT;
+		return rc;
 	}
 	if (id != META_APPLICATION_ID)
 		return ckpt_fail(ENOTEMPTY, "'%s/meta.db' is no database of ckptfs", s->path);
@@ -210,5 +257,13 @@ int meta_schema_open(struct store *s, sqlite3 *db, bool create)
 	if (format < 1 || format != user_version)
 		return ckpt_fail(EIO, "store '%s': meta.db is damaged (format %lld, header %lld)", s->path,
 				(long long)format, (long long)user_version);
+	if (format < STORE_FORMAT && !s->readonly) {
+		rc = upgrade(s, db, (int)format);
+		if (rc < 0)
+			return rc;
+		ckpt_log(LOG_INFO, "store '%s': upgraded from format %lld to %d", s->path, (long long)format, STORE_FORMAT);
+		format = STORE_FORMAT;
+	}
+	s->meta->format = (int)format;
 	return 0;
 }

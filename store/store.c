@@ -29,8 +29,10 @@
 #include <unistd.h>
 
 #include "chunk_internal.h"
+#include "hold_internal.h"
 #include "lock_internal.h"
 #include "meta_internal.h"
+#include "pool_internal.h"
 #include "vfs_internal.h"
 
 static const int64_t SECOND = 1000000000;
@@ -257,11 +259,14 @@ static void set_options(struct store *s, const struct store_options *o)
 /* Closes what is open, last opened first, and frees the store. */
 static void put_down(struct store *s)
 {
+	recompress_idle_stop(s);
 	gc_stop(s); /* its thread uses the tree */
 	if (s->tree)
 		tree_close(s);
 	if (s->files)
 		files_close(s);
+	pool_close(s);
+	holds_close(s);
 	if (s->chunks)
 		chunks_close(s);
 	meta_close(s);
@@ -327,7 +332,8 @@ int store_open(const char *path, const struct store_options *o, struct store **o
 		goto fail;
 	if (!s->readonly && ((rc = sync_dir(s->path)) < 0 || (rc = store_vfs_reserve(s)) < 0))
 		goto fail;
-	if ((rc = chunks_open(s, create)) < 0 || (rc = files_open(s)) < 0 || (rc = tree_open(s)) < 0)
+	if ((rc = chunks_open(s, create)) < 0 || (rc = holds_open(s)) < 0 || (rc = pool_open(s)) < 0 ||
+	    (rc = files_open(s)) < 0 || (rc = tree_open(s)) < 0)
 		goto fail;
 	if (!s->readonly && ((rc = meta_commit(s, true)) < 0 || (rc = sync_dir(s->path)) < 0))
 		goto fail;
@@ -340,20 +346,38 @@ fail:
 	return rc;
 }
 
+/* Small files need not wait for the next opening to be pooled. */
+static void pool_rest(struct store *s)
+{
+	struct timespec t;
+
+	if (atomic_load(&s->failed) || store_short_of_space(s))
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	if (pool_all(s, POOL_MIN_CLOSE, false, meta_ns(t) + POOL_CLOSE_NS) < 0)
+		ckpt_log(LOG_NOTICE, "store '%s': small files stay unpooled: %s", s->path, ckpt_errmsg());
+}
+
 int store_close(struct store *s)
 {
 	int rc = 0;
 
 	if (!s)
 		return 0;
+	recompress_idle_stop(s);
 	gc_stop(s);
 	if (!s->readonly) {
+		pool_rest(s);
 		rc = chunks_commit(s);
 		if (rc == 0)
 			rc = chunks_unstage(s);
 		int end = meta_commit(s, true);
 		if (rc == 0)
 			rc = end;
+		if (rc == 0)
+			recompress_idle_finish(s);
+		if (rc == 0)
+			meta_shrink(s);
 	}
 	put_down(s);
 	return rc;
@@ -435,6 +459,10 @@ void store_tick(struct store *s)
 	if ((r = history_expire(s, meta_now())) < 0 && rc == 0)
 		rc = r;
 	if ((r = gc_step(s)) < 0 && rc == 0)
+		rc = r;
+	if ((r = pool_tick(s)) < 0 && rc == 0)
+		rc = r;
+	if ((r = recompress_idle_step(s)) < 0 && rc == 0)
 		rc = r;
 	if ((r = meta_checkpoint(s, store_short_of_space(s) ? WAL_LIMIT_SHORT : WAL_LIMIT)) < 0 && rc == 0)
 		rc = r;

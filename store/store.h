@@ -9,6 +9,8 @@
  *   store_tree.h     inodes, names, extended attributes
  *   store_file.h     the content of one file: read, write, publish
  *   store_history.h  versions that are no longer current
+ *   store_version.h  a version is held while somebody looks at it
+ *   store_derived.h  what was found out about a version
  *   store_admin.h    gc, verify, usage
  *
  * A store is a directory NAME.ckptfs/ (ckptfs-format(5)):
@@ -46,7 +48,7 @@
 
 struct store;
 
-enum { STORE_FORMAT = 1 };   /* the newest format version this program reads and writes */
+enum { STORE_FORMAT = 2 };   /* the newest format version this program reads and writes */
 enum { STORE_NAME_MAX = 255 };
 
 struct store_options {

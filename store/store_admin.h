@@ -1,5 +1,5 @@
 /*
- * store_admin.h: what df, verify and gc do.
+ * store_admin.h: what df, verify, gc and recompress do.
  *
  * All of these may run while the store is in use: they hold the databases only for moments.  They report progress
  * and stop early, with -ECANCELED, when the callback returns non-zero.
@@ -23,6 +23,21 @@ struct store_gc_result {
 };
 /* Frees every chunk that nobody names. */
 int store_gc(struct store *s, store_progress progress, void *arg, struct store_gc_result *out);
+
+struct store_recompress_result {
+	uint64_t chunks, better;    /* looked at; of these, got a shorter form */
+	uint64_t saved;             /* bytes by which those payloads became shorter */
+	uint64_t unreadable;        /* chunks that can't be read: store_verify() tells which */
+	uint64_t live_chunks, live_raw, live_bytes; /* afterwards: how many, their plain bytes, their payloads' */
+	uint64_t given_back;        /* bytes by which the store's files shrank */
+};
+/*
+ * Gives each chunk that has not been looked at before the shortest form that can be found: all effort, and differences to
+ * what lay at the same place of the checkpoints before, also where saving had no time for that or did not know.  Then
+ * collects garbage.  Plain bytes, ids and versions stay; it may be killed or stopped at any moment and goes on where it
+ * was.  One at a time: a second call waits for the first.  It takes long, and lets writers pass.
+ */
+int store_recompress(struct store *s, store_progress progress, void *arg, struct store_recompress_result *out);
 
 struct store_verify_result {
 	uint64_t inodes, versions, chunks;

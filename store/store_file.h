@@ -33,7 +33,10 @@ struct store_file;
 
 /* The content of inode `ino` (a regular file), or -ENOENT, -EINVAL.  The caller has at most one open for an inode at a time. */
 int store_file_open(struct store *s, uint64_t ino, struct store_file **out);
-/* A version from the history, read-only. */
+/*
+ * A version by its id, read-only: one of the history, or a file's present one as it is published.  It is held (store_version.h)
+ * until it is closed, whatever becomes of the file.  -ENOENT.
+ */
 int store_file_open_version(struct store *s, uint64_t version, struct store_file **out);
 /* Frees it. What was not published is lost: publish first. NULL is fine. */
 void store_file_close(struct store_file *f);

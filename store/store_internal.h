@@ -17,6 +17,8 @@ struct meta;   /* meta.c: meta.db, its lock and statements */
 struct chunks; /* chunk_db.c, chunk_pipe.c, chunk_cache.c */
 struct files;  /* file.c: the open files */
 struct tree;   /* store_tree.c */
+struct holds;  /* version_hold.c: versions that somebody looks at */
+struct pool;   /* pool.c: small files, many in a chunk */
 struct vfs;    /* store_vfs.c: the files below the databases, and the space they have */
 
 struct store {
@@ -31,6 +33,8 @@ struct store {
 	struct chunks *chunks;
 	struct files *files;
 	struct tree *tree;
+	struct holds *holds;
+	struct pool *pool;
 	struct vfs *below;
 	struct {                  /* of store_tick(), which one thread calls; monotonic ns, 0 none */
 		int64_t pending_since, unsynced_since;

@@ -6,9 +6,8 @@
  *
  *   1. store_space_check() refuses an operation while there still is a margin of SPACE_MARGIN.  It sees other
  *      writers of the filesystem with a delay only, and no quotas.
- *   2. The file `reserve` holds RESERVE bytes.  When a write of a database fails for want of space, it is cut
- *      to nothing and the write is tried once more.  A commit of meta.db never needs more (COMMIT_ROWS in
- *      meta_txn.c).
+ *   2. When a write of a database fails for want of space, the file `reserve` is cut to nothing and the write is tried once
+ *      more (reserve_internal.h).
  *   3. From then on the store is short of space, operations are refused by the margin or else have their
  *      -ENOSPC, and history and garbage are given back, until there is room for a reserve again.
  *
@@ -36,21 +35,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sqlite3.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "reserve_internal.h"
 #include "store_internal.h"
 
 enum {
-	RESERVE = 8 << 20,
 	SPACE_MARGIN = 4 << 20,
 	WRITE_BEHIND = 8 << 20,
 	GATHER = 128 << 10,
@@ -69,9 +66,7 @@ struct vfs {
 	atomic_llong room;           /* bytes that may be promised until the next statvfs */
 	atomic_llong asked;          /* CLOCK_MONOTONIC ns of the last one; 0 none */
 	atomic_llong refused;        /* when space was refused last; 0 never */
-	atomic_bool no_reserve;      /* it is given up, or never was made */
-	pthread_mutex_t lock;        /* guards reserve_fd and the size of that file; innermost */
-	int reserve_fd;
+	struct reserve reserve;
 	char name[];
 };
 
@@ -107,21 +102,14 @@ static int64_t monotonic(void)
  * Bytes that are free beside the margin; negative when less than that. A filesystem that doesn't say counts
  * as roomy.
  */
-static int64_t free_room(struct vfs *v, uint64_t *total)
+static int64_t free_room(struct vfs *v)
 {
-	struct statvfs st;
+	uint64_t avail, total;
 
-	if (statvfs(v->dir, &st) < 0 || st.f_blocks == 0) {
-		*total = INT64_MAX;
+	if (!reserve_disk(v->dir, &avail, &total))
 		return INT64_MAX;
-	}
-	uint64_t unit = st.f_frsize ? st.f_frsize : st.f_bsize, avail;
-	if (__builtin_mul_overflow((uint64_t)st.f_blocks, unit, total))
-		*total = INT64_MAX;
-	if (__builtin_mul_overflow((uint64_t)st.f_bavail, unit, &avail) || avail > INT64_MAX)
-		avail = INT64_MAX;
 	/* On a tiny filesystem the margin is a part of it. */
-	uint64_t margin = *total / 32 < SPACE_MARGIN ? *total / 32 : SPACE_MARGIN;
+	uint64_t margin = total / 32 < SPACE_MARGIN ? total / 32 : SPACE_MARGIN;
 	return (int64_t)avail - (int64_t)margin;
 }
 
@@ -129,11 +117,10 @@ int store_space_check(struct store *s, uint64_t bytes)
 {
 	struct vfs *v = s->below;
 	int64_t now = monotonic(), want = bytes > INT64_MAX / 2 ? INT64_MAX / 2 : (int64_t)bytes;
-	uint64_t total;
 
 	if (now - atomic_load(&v->asked) < SPACE_AGE_NS && atomic_fetch_sub(&v->room, want) >= want)
 		return 0;
-	int64_t room = free_room(v, &total);
+	int64_t room = free_room(v);
 	atomic_store(&v->asked, now);
 	atomic_store(&v->room, room - want);
 	if (room >= want)
@@ -147,54 +134,13 @@ bool store_short_of_space(struct store *s)
 	struct vfs *v = s->below;
 	int64_t refused = atomic_load(&v->refused);
 
-	return atomic_load(&v->no_reserve) || (refused && monotonic() - refused < SHORT_NS);
-}
-
-/* Cuts the reserve. False: there is none, so nothing is won. Keeps errno. */
-static bool give_up_reserve(struct vfs *v)
-{
-	int saved = errno;
-	bool cut = false;
-
-	pthread_mutex_lock(&v->lock);
-	if (!atomic_load(&v->no_reserve)) {
-		/* The sync makes filesystems that hold freed blocks until their own commit hand them out. */
-		cut = ftruncate(v->reserve_fd, 0) == 0;
-		fsync(v->reserve_fd);
-		atomic_store(&v->no_reserve, true);
-	}
-	pthread_mutex_unlock(&v->lock);
-	if (cut)
-		ckpt_log(LOG_WARNING, "store '%s': the disk is full, the reserve is in use", v->dir);
-	errno = saved;
-	return cut;
-}
-
-static void take_reserve(struct vfs *v)
-{
-	uint64_t total;
-	int64_t room = free_room(v, &total);
-	uint64_t size = total / 16 < RESERVE ? total / 16 : RESERVE;
-
-	pthread_mutex_lock(&v->lock);
-	if (atomic_load(&v->no_reserve) && v->reserve_fd >= 0) {
-		struct stat st;
-		bool there = fstat(v->reserve_fd, &st) == 0 && (uint64_t)st.st_size == size &&
-				(uint64_t)st.st_blocks * 512 >= size;
-
-		/* As much again has to be free, so that it isn't given and taken all the time. */
-		if (there || (room >= (int64_t)(2 * size) && posix_fallocate(v->reserve_fd, 0, (off_t)size) == 0))
-			atomic_store(&v->no_reserve, false);
-		else if (ftruncate(v->reserve_fd, 0) < 0)
-			ckpt_log(LOG_WARNING, "store '%s': can't cut the file 'reserve': %s", v->dir, strerror(errno));
-	}
-	pthread_mutex_unlock(&v->lock);
+	return atomic_load(&v->reserve.short_of) || (refused && monotonic() - refused < SHORT_NS);
 }
 
 void store_vfs_tick(struct store *s)
 {
-	if (!s->readonly && atomic_load(&s->below->no_reserve))
-		take_reserve(s->below);
+	if (!s->readonly)
+		reserve_tick(&s->below->reserve);
 }
 
 static bool is_full(int rc)
@@ -214,7 +160,7 @@ static int write_through(struct file *f, const void *buf, int n, sqlite3_int64 o
 {
 	int rc = f->under->pMethods->xWrite(f->under, buf, n, off);
 
-	if (rc != SQLITE_OK && is_full(rc) && give_up_reserve(f->vfs))
+	if (rc != SQLITE_OK && is_full(rc) && reserve_give_up(&f->vfs->reserve))
 		rc = f->under->pMethods->xWrite(f->under, buf, n, off);
 	return rc;
 }
@@ -422,7 +368,7 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 	f->under = (sqlite3_file *)((char *)f + FILE_SIZE);
 	memset(f->under, 0, (size_t)v->under->szOsFile);
 	rc = v->under->xOpen(v->under, path, f->under, flags, &granted);
-	if (rc != SQLITE_OK && is_full(rc) && give_up_reserve(v)) {
+	if (rc != SQLITE_OK && is_full(rc) && reserve_give_up(&v->reserve)) {
 		if (f->under->pMethods)
 			f->under->pMethods->xClose(f->under);
 		memset(f->under, 0, (size_t)v->under->szOsFile);
@@ -495,19 +441,7 @@ static int vfs_last_error(sqlite3_vfs *p, int n, char *out)
 
 int store_vfs_reserve(struct store *s)
 {
-	struct vfs *v = s->below;
-	char *path = sqlite3_mprintf("%s/reserve", s->path);
-
-	if (!path)
-		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
-	v->reserve_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int err = errno;
-	sqlite3_free(path);
-	/* Without an inode left for it there is no reserve; the store opens and is short of space. */
-	if (v->reserve_fd < 0 && err != ENOSPC && err != EDQUOT)
-		return ckpt_fail(err, "can't open '%s/reserve': %s", s->path, strerror(err));
-	take_reserve(v);
-	return 0;
+	return reserve_open(&s->below->reserve);
 }
 
 int store_vfs_open(struct store *s, const char *below)
@@ -523,9 +457,7 @@ int store_vfs_open(struct store *s, const char *below)
 	sqlite3_snprintf((int)len, v->name, "ckptfs:%s:%u", under->zName, atomic_fetch_add(&vfs_count, 1));
 	v->under = under;
 	v->dir = s->path;
-	v->reserve_fd = -1;
-	atomic_store(&v->no_reserve, !s->readonly);
-	pthread_mutex_init(&v->lock, NULL);
+	reserve_init(&v->reserve, s->path, !s->readonly);
 	v->base = (sqlite3_vfs){
 		.iVersion = 1,
 		.szOsFile = FILE_SIZE + under->szOsFile,
@@ -544,7 +476,7 @@ int store_vfs_open(struct store *s, const char *below)
 	if (!s->vfs || sqlite3_vfs_register(&v->base, 0) != SQLITE_OK) {
 		free(s->vfs);
 		s->vfs = NULL;
-		pthread_mutex_destroy(&v->lock);
+		reserve_close(&v->reserve, true);
 		free(v);
 		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
 	}
@@ -559,9 +491,7 @@ void store_vfs_close(struct store *s)
 	if (!v)
 		return;
 	sqlite3_vfs_unregister(&v->base);
-	if (v->reserve_fd >= 0)
-		close(v->reserve_fd);
-	pthread_mutex_destroy(&v->lock);
+	reserve_close(&v->reserve, s->crash || atomic_load(&s->failed));
 	free(v);
 	free(s->vfs);
 	s->vfs = NULL;

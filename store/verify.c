@@ -81,11 +81,14 @@ static int check_database(struct verify *v)
 		"PRAGMA integrity_check(inode)", "PRAGMA integrity_check(dirent)", "PRAGMA integrity_check(xattr)",
 		"PRAGMA integrity_check(version)", "PRAGMA integrity_check(manifest)", "PRAGMA integrity_check(history)",
 		"PRAGMA integrity_check(chunk_index)", "PRAGMA integrity_check(staged)", "PRAGMA integrity_check(orphan)",
+		/* of format 2 */
+		"PRAGMA integrity_check(derived)", "PRAGMA integrity_check(pool)",
 	};
+	size_t n = sizeof(checks) / sizeof(*checks) - (meta_format(v->s) < 2 ? 2 : 0);
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; i < sizeof(checks) / sizeof(*checks) && rc >= 0; i++) {
+	for (i = 0; i < n && rc >= 0; i++) {
 		sqlite3_stmt *st;
 
 		meta_lock(v->s);
@@ -386,6 +389,27 @@ static int check_inodes(struct verify *v)
 	return rc;
 }
 
+/* What was derived goes with its version. */
+static int check_derived(struct verify *v)
+{
+	sqlite3_stmt *st;
+	int rc;
+
+	meta_lock(v->s);
+	st = meta_stmt(v->s, "SELECT count(*) FROM derived d WHERE NOT EXISTS (SELECT 1 FROM version v WHERE v.id = d.version)");
+	rc = st ? meta_step(v->s, st) : meta_fail(v->s);
+	if (rc == 1) {
+		int64_t left = sqlite3_column_int64(st, 0);
+
+		sqlite3_reset(st);
+		rc = 0;
+		if (left)
+			tell(v, "meta.db: %lld things were derived from versions that are not there", (long long)left);
+	}
+	meta_unlock(v->s);
+	return rc;
+}
+
 /* Versions of the history, and those that nobody has. */
 static int check_others(struct verify *v)
 {
@@ -432,7 +456,7 @@ static int check_others(struct verify *v)
 			tell(v, "meta.db: %lld versions belong to no file", (long long)left);
 	}
 	meta_unlock(v->s);
-	return rc;
+	return rc || meta_format(v->s) < 2 ? rc : check_derived(v);
 }
 
 /*

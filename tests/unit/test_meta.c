@@ -229,6 +229,72 @@ static void test_failing_syncs(void **state)
 	assert_int_equal(store_close(s), -EIO);
 }
 
+/* --- formats ----------------------------------------------------------------------------------------- */
+
+/* Makes of the closed store one of format 1. */
+static void make_old(void)
+{
+	char file[400];
+	sqlite3 *db;
+
+	snprintf(file, sizeof file, "%s/meta.db", path);
+	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN; DROP TABLE derived; DROP TABLE pool; DROP INDEX version_inline;"
+			"UPDATE config SET value = 1 WHERE key = 'format'; PRAGMA user_version = 1; COMMIT", NULL, NULL, NULL),
+			SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void is_upgraded(struct store *s, int64_t format)
+{
+	assert_int_equal(meta_format(s), format);
+	assert_int_equal(number(s, "PRAGMA user_version"), format);
+	assert_int_equal(number(s, "SELECT value FROM config WHERE key = 'format'"), format);
+	assert_int_equal(number(s, "SELECT count(*) FROM sqlite_schema WHERE name IN ('derived', 'pool', 'version_inline')"),
+			format < 2 ? 0 : 3);
+	assert_int_equal(count(s), 1);
+}
+
+/* An old store becomes a new one when it is opened for writing, in one step that can fail at any write. */
+static void test_upgrade(void **state)
+{
+	(void)state;
+	static const struct store_options readonly = { .readonly = true, .workers = 1 };
+	struct store *s = open_with(&plain);
+
+	is_upgraded((assert_int_equal(put(s, 1, 10), 0), s), STORE_FORMAT);
+	assert_int_equal(store_close(s), 0);
+	make_old();
+	s = open_with(&readonly);
+	is_upgraded(s, 1);
+	assert_int_equal(store_close(s), 0);
+
+	for (int sync = 0; sync < 2; sync++) {
+		bool hit = true;
+
+		for (int n = 1; hit; n++) {
+			fresh(NULL);
+			s = open_with(&plain);
+			assert_int_equal(put(s, 1, 10), 0);
+			assert_int_equal(store_close(s), 0);
+			make_old();
+			fault.code = SQLITE_IOERR_WRITE;
+			fault.stay = true;
+			atomic_store(sync ? &fault.fail_sync : &fault.fail_write, n);
+			if (store_open(path, &on_faulty, &s) == 0)
+				store_crash(s);
+			hit = atomic_load(&fault.down);
+			memset(&fault, 0, sizeof fault);
+			s = open_with(&readonly);
+			is_upgraded(s, meta_format(s));
+			assert_int_equal(store_close(s), 0);
+			s = open_with(&plain);
+			is_upgraded(s, STORE_FORMAT);
+			assert_int_equal(store_close(s), 0);
+		}
+	}
+}
+
 /* --- threads ----------------------------------------------------------------------------------------- */
 
 enum { THREADS = 8, EACH = 40 };
@@ -297,6 +363,7 @@ int main(void)
 		cmocka_unit_test_setup(test_checkpoint, fresh),
 		cmocka_unit_test_setup(test_failing_writes, fresh),
 		cmocka_unit_test_setup(test_failing_syncs, fresh),
+		cmocka_unit_test_setup(test_upgrade, fresh),
 		cmocka_unit_test_setup(test_threads, fresh),
 		cmocka_unit_test_setup(test_time, fresh),
 	};

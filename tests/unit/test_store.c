@@ -127,11 +127,11 @@ static void test_newer_format(void **state)
 	assert_int_equal(store_close(open_with(&plain)), 0);
 	sql_on_meta("PRAGMA user_version = 9;");
 	expect_refusal(&plain, -EPROTONOSUPPORT, "format 9");
-	sql_on_meta("PRAGMA user_version = 1; UPDATE config SET value = 12 WHERE key = 'format';");
+	sql_on_meta("PRAGMA user_version = 2; UPDATE config SET value = 12 WHERE key = 'format';");
 	expect_refusal(&plain, -EPROTONOSUPPORT, "format 12");
 	sql_on_meta("DELETE FROM config WHERE key = 'format';");
 	expect_refusal(&plain, -EIO, "damaged");
-	sql_on_meta("INSERT INTO config VALUES('format', 1); DELETE FROM config WHERE key = 'next_ino';");
+	sql_on_meta("INSERT INTO config VALUES('format', 2); DELETE FROM config WHERE key = 'next_ino';");
 	expect_refusal(&plain, -EIO, "next_ino");
 }
 

@@ -1,0 +1,162 @@
+/*
+ * reserve.c: the file `reserve` (reserve_internal.h).
+ */
+#include "reserve_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "codec/ckpt_error.h"
+
+enum {
+	GRAIN = 64 << 10,        /* it is a multiple of this */
+	LEAST = 256 << 10,       /* less helps nobody */
+};
+
+bool reserve_disk(const char *dir, uint64_t *avail, uint64_t *total)
+{
+	struct statvfs st;
+
+	if (statvfs(dir, &st) < 0 || st.f_blocks == 0)
+		return false;
+	uint64_t unit = st.f_frsize ? st.f_frsize : st.f_bsize;
+
+	if (__builtin_mul_overflow((uint64_t)st.f_blocks, unit, total))
+		*total = INT64_MAX;
+	if (__builtin_mul_overflow((uint64_t)st.f_bavail, unit, avail) || *avail > INT64_MAX)
+		*avail = INT64_MAX;
+	return true;
+}
+
+void reserve_init(struct reserve *r, const char *dir, bool none)
+{
+	r->dir = dir;
+	r->fd = -1;
+	atomic_store(&r->none, none);
+	atomic_store(&r->short_of, none);
+	pthread_mutex_init(&r->lock, NULL);
+}
+
+/* What the file holds for sure: its size, as far as there are blocks for it. Lock held. */
+static uint64_t held(const struct reserve *r)
+{
+	struct stat st;
+
+	if (fstat(r->fd, &st) < 0 || st.st_size < 0)
+		return 0;
+	uint64_t blocks = (uint64_t)st.st_blocks * 512, size = (uint64_t)st.st_size;
+
+	return blocks < size ? 0 : size;
+}
+
+/* A file of `size` bytes, all of them on the disk. Lock held. */
+static bool set_aside(struct reserve *r, uint64_t from, uint64_t size)
+{
+	if (size < from)
+		return ftruncate(r->fd, (off_t)size) == 0;
+	if (posix_fallocate(r->fd, 0, (off_t)size) == 0)
+		return true;
+	/* What was allocated before it failed would be missed elsewhere. */
+	if (ftruncate(r->fd, (off_t)from) < 0)
+		ckpt_log(LOG_WARNING, "store '%s': can't cut the file 'reserve': %s", r->dir, strerror(errno));
+	return false;
+}
+
+/* What it should be on this disk, and what it can be: half of all that is free, the other half being for the work to come. */
+static void sizes(const struct reserve *r, uint64_t has, uint64_t *want, uint64_t *can)
+{
+	uint64_t avail, total;
+
+	*want = *can = RESERVE_OPEN;
+	if (!reserve_disk(r->dir, &avail, &total))
+		return;
+	if (total / 16 < *want)
+		*want = total / 16;
+	*want -= *want % GRAIN;
+	*can = (has + avail) / 2 < *want ? (has + avail) / 2 : *want;
+	*can -= *can % GRAIN;
+}
+
+static void take(struct reserve *r)
+{
+	uint64_t want, can;
+
+	pthread_mutex_lock(&r->lock);
+	if (r->fd >= 0) {
+		uint64_t has = held(r), least = r->gone ? RESERVE_CLOSED : LEAST;
+
+		sizes(r, has, &want, &can);
+		if (least > want)
+			least = want;
+		/* Once given up it is not taken back for a trifle, to be given up at the next write. */
+		if ((has > want && set_aside(r, has, want)) || (can > has && can >= least && set_aside(r, has, can)))
+			has = has > want ? want : can;
+		if (has >= want)
+			r->gone = false;
+		atomic_store(&r->short_of, has < want);
+		atomic_store(&r->none, has == 0 && want > 0);
+	}
+	pthread_mutex_unlock(&r->lock);
+}
+
+int reserve_open(struct reserve *r)
+{
+	char *path = NULL;
+
+	if (asprintf(&path, "%s/reserve", r->dir) < 0)
+		return ckpt_fail(ENOMEM, "no memory to open store '%s'", r->dir);
+	r->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = errno;
+
+	free(path);
+	/* Without an inode left for it there is no reserve; the store opens and is short of space. */
+	if (r->fd < 0 && err != ENOSPC && err != EDQUOT)
+		return ckpt_fail(err, "can't open '%s/reserve': %s", r->dir, strerror(err));
+	take(r);
+	return 0;
+}
+
+bool reserve_give_up(struct reserve *r)
+{
+	int saved = errno;
+	bool cut = false;
+
+	pthread_mutex_lock(&r->lock);
+	if (!atomic_load(&r->none)) {
+		/* The sync makes filesystems that hold freed blocks until their own commit hand them out. */
+		cut = ftruncate(r->fd, 0) == 0;
+		fsync(r->fd);
+		atomic_store(&r->none, true);
+		atomic_store(&r->short_of, true);
+		r->gone = true;
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (cut)
+		ckpt_log(LOG_WARNING, "store '%s': the disk is full, the reserve is in use", r->dir);
+	errno = saved;
+	return cut;
+}
+
+void reserve_tick(struct reserve *r)
+{
+	if (atomic_load(&r->short_of))
+		take(r);
+}
+
+void reserve_close(struct reserve *r, bool keep)
+{
+	if (r->fd >= 0) {
+		if (!keep && held(r) > RESERVE_CLOSED && ftruncate(r->fd, RESERVE_CLOSED) < 0)
+			ckpt_log(LOG_WARNING, "store '%s': can't cut the file 'reserve': %s", r->dir, strerror(errno));
+		close(r->fd);
+	}
+	r->fd = -1;
+	pthread_mutex_destroy(&r->lock);
+}
