@@ -4,6 +4,8 @@
 #   build    the compiler and the libraries          test     what unit tests and suites use
 #   mount    fusermount3                             lint     the checkers of `make lint`
 #   clients  the programs of `make check-clients`    torch    Debian's own PyTorch
+#   bridge   libtorch's headers, for ckptfs-bridge   fuzz     clang with libFuzzer
+#   bench    the peers of `make bench`, and a fast BLAS for the trainings that make its data
 #
 # Needs apt-get, and root or sudo; without them it names what is missing and fails.
 set -eu
@@ -17,7 +19,11 @@ for group; do
 	mount)   want="$want fuse3" ;;
 	lint)    want="$want clang-tidy clang-format mandoc shellcheck" ;;
 	clients) want="$want python3 python3-venv python3-torch git rsync tar zip unzip" ;;
+	bridge)  want="$want g++ libtorch-dev libseccomp-dev" ;;
 	torch)   want="$want python3-torch" ;;
+	fuzz)    want="$want clang libclang-rt-14-dev python3" ;;
+	bench)   want="$want python3-torch python3-venv libopenblas0-pthread restic borgbackup casync squashfs-tools
+			zstd btrfs-progs" ;;
 	*)       echo "deps.sh: no group '$group'" >&2; exit 2 ;;
 	esac
 done

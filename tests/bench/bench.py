@@ -20,7 +20,12 @@ The JSON file:
         goal, final     what is asked for at this stage and by the design, or null
         ok              ratio.median <= goal; null without a goal
     memory      {"peak": most bytes any daemon had resident, "goal", "ok"}
-    skipped     {workload: why}
+    space       a list of {name, title, raw, stored: [bytes after each step], ratio, recompressed, goal,
+                goal_recompressed, ok, peers: {name: {stored, ratio} or {skipped}}}
+    views, deep lists of {name, title, value, unit, goal, ok}
+    skipped     {workload or peer: why}
+
+What was not measured in a run keeps what the file said before.
 """
 import argparse
 import datetime
@@ -33,11 +38,16 @@ import subprocess
 import sys
 import tempfile
 
+import deep
+import picture
+import space
+import views
 import workloads
 from sides import Local, Mount, Trouble, drop_kernel_caches, where_it_lies
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build")
+PARTS = ("speed", "space", "views", "deep")
 NO_DISK = ("tmpfs", "ramfs", "overlay")
 
 
@@ -168,12 +178,16 @@ def show(r):
 
 def arguments():
     p = argparse.ArgumentParser(prog="tests/bench/run", description="ckptfs against the filesystem that its store lies on")
+    p.add_argument("--only", metavar="PART,...", help="of speed, space, views; and deep, which only runs when it is named")
     p.add_argument("--quick", action="store_true", help="small files, two rounds; under a minute")
     p.add_argument("--rows", metavar="A,B", help="only the workloads that these rows (or workloads: %s) belong to" %
                    ", ".join(workloads.ROWS))
     p.add_argument("--rounds", type=int, help="default 5; 2 with --quick")
     p.add_argument("--size", type=int, metavar="MIB", help="a large file; default 512; 128 with --quick")
     p.add_argument("--count", type=int, metavar="N", help="small files; default 10000; 2000 with --quick")
+    p.add_argument("--classes", metavar="A,B", help="only these classes of space")
+    p.add_argument("--no-peers", action="store_true", help="space without the peers")
+    p.add_argument("--chunks", type=int, default=10000000, help="of deep; default 10,000,000")
     p.add_argument("--dir", help="where both sides lie; default build/bench")
     p.add_argument("--json", metavar="FILE", help="default build/bench.json")
     p.add_argument("-o", dest="options", metavar="OPT,...", help="options of the mount")
@@ -183,6 +197,10 @@ def arguments():
     a.size = a.size or (128 if a.quick else 512)
     a.count = a.count or (2000 if a.quick else 10000)
     a.json = a.json or os.path.join(BUILD, "bench.json")
+    a.parts = a.only.split(",") if a.only else ["speed", "space", "views"]
+    if set(a.parts) - set(PARTS):
+        p.error("--only takes %s" % ", ".join(PARTS))
+    a.classes = a.classes.split(",") if a.classes else None
     a.ckptfs = os.path.abspath(os.environ.get("CKPTFS", os.path.join(BUILD, "ckptfs")))
     if a.rounds < 1 or a.size < 32 or a.count < 10:
         p.error("--rounds from 1, --size from 32, --count from 10")
@@ -224,6 +242,49 @@ def run(args, base, helpers, kind, rows, skipped):
     return b
 
 
+def speed(args, base, helpers, kind, results):
+    """The rows of time, and the memory that it took."""
+    rows = []
+    b = run(args, base, helpers, kind, rows, results["skipped"])
+    memory = {"peak": b.peak, "goal": workloads.MEMORY_GOAL, "ok": b.peak <= workloads.MEMORY_GOAL}
+    print("%-13s %-46s %11s %7d MiB %33s %4d %6s %s" % ("memory", "the daemon's peak, over all of it", "", b.peak >> 20, "",
+                                                  workloads.MEMORY_GOAL >> 20, "", "ok" if memory["ok"] else "short"))
+    results.update({"rounds": args.rounds, "quick": args.quick, "size": b.size, "count": b.count,
+                    "torch": b.torch.version if b.torch else None, "rows": rows, "memory": memory})
+
+
+def parts(args, base, helpers, kind, results):
+    """Each part that was asked for, into results."""
+    python = workloads.Torch.find()
+    if "speed" in args.parts:
+        speed(args, base, helpers, kind, results)
+    if "space" in args.parts:
+        results["space"], skipped = space.measure_all(args, base, os.path.join(BUILD, "bench", "data"), python)
+        results["skipped"].update(skipped)
+        figures = os.path.join(os.path.dirname(args.json), "figures.svg")
+        with open(figures, "w") as f:
+            f.write(picture.draw(results["space"]))
+        print("\nbytes over checkpoints: %s" % figures)
+    if "views" in args.parts:
+        if python is None:
+            results["skipped"]["views"] = "no Python here has torch; PYTHON=... names one"
+            print("views skipped: " + results["skipped"]["views"])
+        else:
+            results["views"] = views.measure(args, base, python)
+    if "deep" in args.parts:
+        results["deep"] = deep.measure(args, base)
+
+
+def earlier(path):
+    """What an earlier run left, for the parts that are not measured now."""
+    try:
+        with open(path) as f:
+            results = json.load(f)
+        return results if results.get("version") == 1 else {}
+    except (OSError, ValueError):
+        return {}
+
+
 def main():
     args = arguments()
     helpers = build_helpers()
@@ -239,28 +300,25 @@ def main():
         kind, device, os.cpu_count(), args.rounds, args.size, args.count,
         "; -o " + args.options if args.options else ""), flush=True)
     if os.getloadavg()[0] > 1:
-        print("the machine is busy (load %.1f): the ratios say little\n" % os.getloadavg()[0])
-    rows, skipped = [], {}
+        print("the machine is busy (load %.1f): the ratios of time say little\n" % os.getloadavg()[0])
+    version = subprocess.run([args.ckptfs, "version"], stdout=subprocess.PIPE, text=True).stdout.split()
+    results = earlier(args.json)
+    results.update({
+        "version": 1, "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "kernel": os.uname().release, "cpus": os.cpu_count(), "ckptfs": version[1],
+        "filesystem": {"type": kind, "device": device}, "options": args.options or "", "skipped": {}})
     base = tempfile.mkdtemp(prefix="run.", dir=where)
     try:
-        b = run(args, base, helpers, kind, rows, skipped)
+        parts(args, base, helpers, kind, results)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-
-    memory = {"peak": b.peak, "goal": workloads.MEMORY_GOAL, "ok": b.peak <= workloads.MEMORY_GOAL}
-    print("%-13s %-46s %11s %7d MiB %33s %4d %6s %s" % ("memory", "the daemon's peak, over all of it", "", b.peak >> 20, "",
-                                                  workloads.MEMORY_GOAL >> 20, "", "ok" if memory["ok"] else "short"))
-    version = subprocess.run([args.ckptfs, "version"], stdout=subprocess.PIPE, text=True).stdout.split()
     with open(args.json, "w") as f:
-        json.dump({
-            "version": 1, "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "kernel": os.uname().release, "cpus": os.cpu_count(), "ckptfs": version[1],
-            "filesystem": {"type": kind, "device": device}, "options": args.options or "", "rounds": args.rounds,
-            "quick": args.quick, "size": b.size, "count": b.count, "torch": b.torch.version if b.torch else None,
-            "rows": rows, "memory": memory, "skipped": skipped,
-        }, f, indent=1)
+        json.dump(results, f, indent=1)
         f.write("\n")
-    short = [r["name"] for r in rows if r["ok"] is False] + ([] if memory["ok"] else ["memory"])
+    measured = [r for part in ("rows", "space", "views", "deep") for r in results.get(part, ())]
+    short = [r["name"] for r in measured if r["ok"] is False]
+    if not results.get("memory", {"ok": True})["ok"]:
+        short.append("memory")
     print("\n%s; all of it: %s" % ("short of the goal: " + " ".join(short) if short else "every goal is met",
                                    args.json))
     return 1 if short and args.check else 0

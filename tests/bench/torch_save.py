@@ -1,6 +1,7 @@
 """Saves and loads state dicts, and says how long each took.  For workloads.Torch, by lines of words with tabs between:
 
     save PATH SEED BYTES SYNC      a new state dict; SYNC 1: the file is synced as part of it
+    next PATH SEED BYTES SYNC      the same one after some training: every number has moved by some thousandths
     load PATH                      every tensor's bytes are looked at
 """
 import os
@@ -24,8 +25,11 @@ def state_dict(seed, size):
     return state
 
 
-def save(path, seed, size, sync):
+def save(path, seed, size, sync, moved=False):
     state = state_dict(int(seed), int(size))
+    if moved:
+        for tensor in state.values():
+            tensor.mul_(1 + 0.003 * torch.randn(tensor.shape))
     start = time.monotonic()
     torch.save(state, path)
     if sync == "1":
@@ -33,6 +37,10 @@ def save(path, seed, size, sync):
         os.fsync(fd)
         os.close(fd)
     return time.monotonic() - start
+
+
+def save_next(path, seed, size, sync):
+    return save(path, seed, size, sync, moved=True)
 
 
 def load(path):
@@ -48,4 +56,4 @@ def load(path):
 print(torch.__version__, flush=True)
 for line in sys.stdin:
     verb, *words = line.rstrip("\n").split("\t")
-    print("%.9f" % {"save": save, "load": load}[verb](*words), flush=True)
+    print("%.9f" % {"save": save, "next": save_next, "load": load}[verb](*words), flush=True)

@@ -26,6 +26,7 @@ ROWS = {
     ],
     "torch": [
         ("save", "torch.save, durable", None, 1.4),
+        ("next", "save the next checkpoint of a dense training", None, 1.5),
         ("load", "torch.load, cold", None, 1.3),
         ("reload", "torch.load again", None, 1.1),
     ],
@@ -95,11 +96,15 @@ def torch(b):
         b.took(side, "save", b.ask("save", path, seed, str(b.torch_size), b.sync(side)))
         side.settle()
     for side in b.turns():
+        path = os.path.join(side.root, "model-2.pt")
+        b.took(side, "next", b.ask("next", path, seed, str(b.torch_size), b.sync(side)))
+        side.settle()
+    for side in b.turns():
         path = os.path.join(side.root, "model.pt")
         side.cold()
         b.took(side, "load", b.ask("load", path))
         b.took(side, "reload", b.ask("load", path))
-    b.sweep("model.pt")
+    b.sweep("model.pt", "model-2.pt")
 
 
 def small(b):

@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (pickle_parse(data, size, NULL, &g, NULL) != 0)
 		return 0;
-	if (torch_object_new(g, &o) == 0) {
+	if (torch_object_new(g, 0, &o) == 0) {
 		go_through(o);
 		edit(g, o);
 		torch_object_free(o);

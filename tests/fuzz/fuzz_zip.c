@@ -47,7 +47,7 @@ static void exchange(const struct zip *z, struct input *in)
 		if (byte_buf_put(&whole, in->p, (size_t)at) != 0 || byte_buf_put(&whole, out.p, out.len) != 0)
 			abort();
 		now = (struct input){ whole.p, whole.len };
-		if (zip_open(read_input, &now, whole.len, &again) != 0 || zip_count(again) != zip_count(z))
+		if (zip_open(read_input, &now, whole.len, 0, &again) != 0 || zip_count(again) != zip_count(z))
 			abort();
 		zip_free(again);
 		byte_buf_release(&whole);
@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct torch_file *f;
 	struct zip *z;
 
-	if (zip_open(read_input, &in, size, &z) == 0) {
+	if (zip_open(read_input, &in, size, 0, &z) == 0) {
 		for (size_t i = 0; i < zip_count(z); i++) {
 			uint64_t off;
 
