@@ -24,9 +24,9 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 
 CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bins.c \
 	codec/codec_bins_avx2.c codec/codec_chunk.c \
-	codec/codec_container.c codec/codec_cut.c codec/codec_delta.c codec/codec_float.c codec/codec_hash.c \
+	codec/codec_container.c codec/codec_cut.c codec/codec_delta.c codec/codec_drift.c codec/codec_float.c codec/codec_hash.c \
 	codec/codec_image.c codec/codec_planes.c codec/codec_probe.c codec/codec_rans.c \
-	codec/codec_rans_decode.c codec/codec_rans_encode.c codec/codec_simd.c \
+	codec/codec_rans_decode.c codec/codec_rans_encode.c codec/codec_simd.c codec/codec_text.c \
 	codec/codec_version.c codec/codec_work.c codec/container_legacy.c codec/container_npy.c \
 	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c codec/cut_gear.c \
 	codec/cut_legacy.c codec/cut_npy.c codec/cut_safetensors.c codec/cut_table.c codec/cut_twin.c codec/cut_unknown.c \
@@ -36,29 +36,43 @@ CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bi
 	codec/torch_dtype.c codec/torch_edit.c codec/torch_file.c codec/torch_names.c codec/torch_object.c \
 	codec/torch_places.c codec/torch_tensor.c codec/torch_value.c codec/zip_read.c codec/zip_write.c
 STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
-	store/chunk_pin.c store/chunk_pipe.c store/chunk_row.c store/chunk_stage.c store/derived.c store/dirlist.c store/extents.c store/file.c \
-	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_mark.c store/history.c \
+	store/chunk_pin.c store/chunk_pipe.c store/chunk_row.c store/chunk_stage.c store/cost.c store/derived.c store/dirlist.c store/extents.c store/file.c \
+	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
 	store/manifest.c store/meta.c store/meta_schema.c store/meta_shrink.c store/meta_txn.c store/pathof.c store/pool.c store/pool_fill.c store/pool_thin.c store/recode.c store/recompress.c store/recompress_idle.c store/recompress_near.c store/record.c store/reserve.c \
 	store/stats.c store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c \
 	store/tree_remove.c store/tree_rename.c store/usage.c store/verify.c store/version_hold.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
 	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \
-	fs/view_history.c fs/view_stats.c
-CLI_SRC = cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_cat.c cli/cmd_cp.c \
-	cli/cmd_df.c cli/cmd_export.c cli/cmd_gc.c cli/cmd_import.c cli/cmd_ls.c cli/cmd_mount.c cli/cmd_recompress.c cli/cmd_rm.c \
-	cli/cmd_umount.c cli/cmd_verify.c cli/cmd_version.c cli/component.c cli/control_client.c \
-	cli/control_server.c cli/control_wire.c cli/copy_command.c cli/copy_file.c cli/daemon.c cli/format.c \
-	cli/mount_options.c cli/progress.c cli/target.c cli/tree_host.c cli/tree_place.c cli/tree_store.c \
-	cli/treecopy.c
+	fs/view_history.c fs/view_stats.c \
+	fs/doc_cache.c fs/fact_cache.c fs/view_access.c fs/view_cache.c fs/view_content.c fs/view_forms.c fs/view_host.c fs/view_runs.c fs/view_runs_file.c fs/view_runs_text.c fs/view_scan.c fs/view_scan_tree.c fs/view_source.c fs/view_tree.c
+CLI_SRC = cli/checkpoint.c cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_best.c \
+	cli/cmd_cat.c cli/cmd_cp.c cli/cmd_df.c cli/cmd_diff.c cli/cmd_export.c cli/cmd_gc.c \
+	cli/cmd_import.c cli/cmd_ls.c cli/cmd_mount.c cli/cmd_recompress.c cli/cmd_rm.c cli/cmd_runs.c \
+	cli/cmd_show.c cli/cmd_stat.c cli/cmd_umount.c cli/cmd_verify.c cli/cmd_version.c cli/component.c \
+	cli/control_client.c cli/control_server.c cli/control_wire.c cli/copy_command.c cli/copy_file.c \
+	cli/daemon.c cli/diff_pair.c cli/format.c cli/mount_options.c cli/progress.c cli/runs_list.c \
+	cli/runs_csv.c cli/target.c cli/tree_host.c cli/tree_place.c cli/tree_store.c cli/treecopy.c
 BRIDGE_SRC = torchbridge/bridge_client.c torchbridge/bridge_compare.c torchbridge/bridge_doc.c \
 	torchbridge/bridge_dtype.c torchbridge/bridge_layout.c torchbridge/bridge_math.c \
-	torchbridge/bridge_spawn.c torchbridge/bridge_spec.c torchbridge/bridge_tree.c \
-	torchbridge/bridge_view.c torchbridge/compare_data.c torchbridge/compare_list.c \
-	torchbridge/layout_gather.c torchbridge/name_escape.c torchbridge/tree_build.c \
-	torchbridge/tree_file.c torchbridge/tree_name.c torchbridge/view_header.c torchbridge/view_part.c \
-	torchbridge/view_policy.c torchbridge/view_safetensors.c torchbridge/view_scalar.c \
-	torchbridge/view_script.c torchbridge/view_torch.c torchbridge/view_zip.c
+	torchbridge/bridge_runs.c torchbridge/bridge_spawn.c torchbridge/bridge_spec.c \
+	torchbridge/bridge_tree.c torchbridge/bridge_view.c torchbridge/compare_data.c \
+	torchbridge/compare_list.c torchbridge/json_put.c torchbridge/layout_gather.c \
+	torchbridge/name_escape.c torchbridge/runs_arena.c torchbridge/runs_avalanche.c \
+	torchbridge/runs_best.c torchbridge/runs_chart.c torchbridge/runs_collect.c \
+	torchbridge/runs_components.c torchbridge/runs_dict.c torchbridge/runs_escape.c \
+	torchbridge/runs_fact_io.c torchbridge/runs_facts.c torchbridge/runs_group.c torchbridge/runs_keys.c \
+	torchbridge/runs_layouts.c torchbridge/runs_log.c torchbridge/runs_metrics.c \
+	torchbridge/runs_module.c torchbridge/runs_number.c torchbridge/runs_page.c \
+	torchbridge/runs_report.c torchbridge/runs_same.c torchbridge/runs_shards.c torchbridge/runs_split.c \
+	torchbridge/runs_stats.c torchbridge/runs_svg.c torchbridge/runs_torch.c torchbridge/runs_value.c \
+	torchbridge/runs_walk.c torchbridge/runs_words.c torchbridge/runs_zip.c torchbridge/shards_layout.c \
+	torchbridge/summary_tensors.c torchbridge/summary_values.c torchbridge/tree_build.c \
+	torchbridge/tree_file.c torchbridge/tree_name.c torchbridge/view_about.c torchbridge/view_facts.c \
+	torchbridge/view_globals.c torchbridge/view_header.c torchbridge/view_json.c torchbridge/view_key.c \
+	torchbridge/view_lines.c torchbridge/view_part.c torchbridge/view_policy.c torchbridge/view_rows.c \
+	torchbridge/view_safetensors.c torchbridge/view_scalar.c torchbridge/view_script.c \
+	torchbridge/view_summary.c torchbridge/view_torch.c torchbridge/view_zip.c
 MAIN_SRC = cli/main.c
 # ckptfs-bridge, a program of its own: `make bridge`.
 HELPER_SRC = codec/torch_dtype.c torchbridge/bridge_cage.cc torchbridge/bridge_main.cc torchbridge/bridge_ops.cc
@@ -66,27 +80,33 @@ HELPER_SRC = codec/torch_dtype.c torchbridge/bridge_cage.cc torchbridge/bridge_m
 # Unit tests: one program each.  UNIT_LIB is linked into all of them.
 UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_work.c \
 	tests/unit/fault_vfs.c tests/unit/power_cut.c
-UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_math.c tests/unit/test_bridge_torch.c \
-	tests/unit/test_chunks.c tests/unit/test_codec_bins.c tests/unit/test_codec_chunk.c \
-	tests/unit/test_codec_container.c tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c \
-	tests/unit/test_codec_hash.c tests/unit/test_codec_planes.c tests/unit/test_codec_rans.c \
-	tests/unit/test_control.c tests/unit/test_cut_formats.c tests/unit/test_cut_zip.c \
-	tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_file.c tests/unit/test_fs.c \
-	tests/unit/test_fs_session.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c \
-	tests/unit/test_pickle.c tests/unit/test_powercut.c tests/unit/test_recompress.c \
-	tests/unit/test_recompress_idle.c tests/unit/test_recompress_near.c tests/unit/test_safetensors.c \
-	tests/unit/test_store.c tests/unit/test_target.c tests/unit/test_torch_file.c \
-	tests/unit/test_tree.c tests/unit/test_twin.c tests/unit/test_version_hold.c tests/unit/test_zip.c
+UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c tests/unit/test_bridge_doc.c \
+	tests/unit/test_bridge_dtype.c tests/unit/test_bridge_layout.c tests/unit/test_bridge_math.c \
+	tests/unit/test_bridge_part.c tests/unit/test_bridge_torch.c tests/unit/test_bridge_tree.c \
+	tests/unit/test_bridge_view.c tests/unit/test_bridge_walk.c tests/unit/test_chunks.c \
+	tests/unit/test_codec_bins.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
+	tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c tests/unit/test_codec_hash.c \
+	tests/unit/test_codec_planes.c tests/unit/test_codec_rans.c tests/unit/test_codec_text.c \
+	tests/unit/test_control.c tests/unit/test_cost.c tests/unit/test_cut_formats.c \
+	tests/unit/test_cut_zip.c tests/unit/test_derived.c tests/unit/test_faults.c \
+	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_session.c \
+	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c \
+	tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \
+	tests/unit/test_recompress.c tests/unit/test_recompress_idle.c tests/unit/test_recompress_near.c \
+	tests/unit/test_safetensors.c tests/unit/test_store.c tests/unit/test_target.c \
+	tests/unit/test_torch_file.c tests/unit/test_tree.c tests/unit/test_twin.c \
+	tests/unit/test_version_hold.c tests/unit/test_zip.c
 
 # libFuzzer targets.
 FUZZ_SRC = tests/fuzz/fuzz_codec.c tests/fuzz/fuzz_cut.c tests/fuzz/fuzz_npy.c tests/fuzz/fuzz_pickle.c \
 	tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz_view.c tests/fuzz/fuzz_zip.c
 
 # Suites on a real mount, in the order in which they run.
-SUITES = tests/10-basic.sh tests/15-golden.sh tests/20-posix.sh tests/25-fsx.sh tests/30-torn.sh tests/40-kill9.sh \
-	tests/50-concurrent.sh tests/60-cli.sh tests/70-mount.sh tests/80-full.sh
+SUITES = tests/10-basic.sh tests/15-golden.sh tests/20-posix.sh tests/25-fsx.sh tests/30-torn.sh \
+	tests/40-kill9.sh tests/50-concurrent.sh tests/55-bridge.sh tests/60-cli.sh tests/65-recompress.sh tests/66-views.sh \
+	tests/67-inspect.sh tests/70-mount.sh tests/80-full.sh
 
-MAN = man/ckptfs-format.5 man/ckptfs.1 man/mount.fuse.ckptfs.8
+MAN = man/ckptfs-bridge.8 man/ckptfs-format.5 man/ckptfs-views.7 man/ckptfs.1 man/mount.fuse.ckptfs.8
 
 # ---- how it is built -------------------------------------------------------------------------------------------
 

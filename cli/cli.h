@@ -33,6 +33,7 @@ enum {
 	CLI_DAMAGE = 1, /* something is wrong with the data: an unreadable file, a problem that verify found */
 	CLI_USAGE = 2,  /* the command line was not understood */
 	CLI_FAILED = 3, /* could not run, or not all of it: no such file, store in use, disk full, ... */
+	CLI_STOP = 10,  /* of best: nothing was better for as long as was asked; the greatest there is */
 };
 
 struct progress;
@@ -80,7 +81,8 @@ struct cli_command {
 /* Defined by the subcommands' files. */
 extern const struct cli_command command_mount, command_umount, command_ls, command_cat, command_cp,
 		command_rm, command_import, command_export, command_df, command_verify, command_gc, command_recompress,
-		command_version;
+		command_version, command_show, command_diff, command_stat,
+		command_runs, command_best;
 
 /* All of them, in the order in which the help shows them (cli_commands.c). */
 extern const struct cli_command *const cli_commands[];

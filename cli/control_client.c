@@ -104,7 +104,7 @@ static int read_answer(int sock, const char *store, int *status)
 	if (kind == CONTROL_STATUS) {
 		uint32_t v = control_get_u32(&m);
 
-		rc = m.error == 0 && v <= CLI_FAILED
+		rc = m.error == 0 && v <= CLI_STOP
 				     ? 0
 				     : ckpt_fail(EPROTO, "control socket: answer not understood");
 		if (rc == 0)

@@ -111,7 +111,7 @@ struct tree {
 	ino_t store_ino;
 };
 
-/* After cli_attach(). Nothing to release. */
+/* After cli_attach(), or, on the host and where no store takes part, without it. Nothing to release. */
 void tree_host_init(struct tree *t, struct cli *c);
 void tree_store_init(struct tree *t, struct cli *c);
 

@@ -497,7 +497,7 @@ void tree_host_init(struct tree *t, struct cli *c)
 	struct stat st;
 
 	*t = (struct tree){ .ops = &host_ops, .c = c, .own_dev = c->own_dev };
-	if (stat(store_path(fs_store(c->fs)), &st) == 0) {
+	if (c->fs != NULL && stat(store_path(fs_store(c->fs)), &st) == 0) {
 		t->store_dev = st.st_dev;
 		t->store_ino = st.st_ino;
 	}

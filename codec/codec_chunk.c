@@ -58,11 +58,13 @@
 #include "codec/codec_image.h"
 #include "codec/codec_planes.h"
 #include "codec/codec_probe.h"
+#include "codec/codec_text.h"
 #include "codec/codec_work.h"
 
 enum {
 	LEVEL_QUICK = 1,
 	LEVEL_MAX = 9,
+	LEVEL_TEXT = 12,
 	TRIAL_FLOAT = 4 << 10, /* bytes of the piece that zstd is tried on: floats seldom repeat */
 	TRIAL = 8 << 10,
 	SHORT_MIN = 192, /* a chunk below this has no room for tables */
@@ -142,10 +144,11 @@ const char *codec_name(int id)
 		[CODEC_PLANES] = "planes",
 		[CODEC_FLOATS] = "floats",
 		[CODEC_DELTA] = "difference",
-		[CODEC_IMAGE] = "image" };
+		[CODEC_IMAGE] = "image",
+		[CODEC_TEXT] = "text" };
 	static _Thread_local char unknown[24];
 
-	if (id >= CODEC_CONST && id <= CODEC_IMAGE)
+	if (id >= CODEC_CONST && id <= CODEC_TEXT)
 		return name[id];
 	snprintf(unknown, sizeof unknown, "codec %d", id);
 	return unknown;
@@ -210,6 +213,8 @@ static size_t encode_as(struct encoding *e, enum codec_id id, uint8_t *out, size
 		return codec_delta_encode(w, e->raw, e->len, e->base, e->base_len, &e->lay, out, cap);
 	case CODEC_IMAGE:
 		return codec_image_encode(w, e->raw, e->len, &e->image, out, cap);
+	case CODEC_TEXT:
+		return codec_text_encode(w, e->raw, e->len, LEVEL_TEXT, out, cap);
 	default:
 		return 0;
 	}
@@ -274,6 +279,15 @@ static size_t encode_alone(struct encoding *e, const struct guesses *g, bool sur
 	if (n == 0 || *id == CODEC_ZSTD || !sure) {
 		static const int level[] = { LEVEL_QUICK, LEVEL_MAX };
 
+		if (!sure && *id == CODEC_ZSTD && n > 0) {
+			/* No level finds as much as this one does where it works: it need not be tried then. */
+			m = encode_as(e, CODEC_TEXT, e->ctx->second, n - n / 4);
+			if (m > 0) {
+				memcpy(e->out, e->ctx->second, m);
+				*id = CODEC_TEXT;
+				return m;
+			}
+		}
 		for (int k = *id == CODEC_ZSTD && n > 0; k < 2; k++) {
 			m = encode_zstd(e, level[k], e->ctx->second, n > 0 ? n - 1 : cap);
 			if (m > 0) {
@@ -284,11 +298,15 @@ static size_t encode_alone(struct encoding *e, const struct guesses *g, bool sur
 		}
 	}
 	if (!sure && *id == CODEC_ZSTD) {
-		m = encode_as(e, g->self_id, e->ctx->second, n - 1);
-		if (m > 0) {
-			memcpy(e->out, e->ctx->second, m);
-			*id = g->self_id;
-			n = m;
+		const enum codec_id other[] = { g->self_id, CODEC_TEXT };
+
+		for (int k = 0; k < 2; k++) {
+			m = encode_as(e, other[k], e->ctx->second, n - 1);
+			if (m > 0) {
+				memcpy(e->out, e->ctx->second, m);
+				*id = other[k];
+				n = m;
+			}
 		}
 	}
 	return n;
@@ -445,6 +463,9 @@ int codec_decode(struct codec_ctx *ctx, int id, const uint8_t *payload, size_t l
 		break;
 	case CODEC_IMAGE:
 		ok = codec_image_decode(w, payload, len, raw, raw_len);
+		break;
+	case CODEC_TEXT:
+		ok = codec_text_decode(w, payload, len, raw, raw_len);
 		break;
 	default:
 		return ckpt_fail(EIO, "%s is not known here", codec_name(id));

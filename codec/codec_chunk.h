@@ -15,6 +15,7 @@
  *   CODEC_FLOATS    floats as tokens and low bits: codec_float.h
  *   CODEC_DELTA     elements as differences to the base's; the only one that needs a base: codec_delta.h
  *   CODEC_IMAGE     pixels by what their neighbours predict: codec_image.h
+ *   CODEC_TEXT      text, its decimals apart: codec_text.h
  *
  * Decoding is total: whatever the payload says, it writes exactly raw_len bytes or fails, in time linear in
  * raw_len, and never touches memory outside its arguments.
@@ -35,6 +36,7 @@ enum codec_id {
 	CODEC_FLOATS = 5,
 	CODEC_DELTA = 6,
 	CODEC_IMAGE = 7,
+	CODEC_TEXT = 8,
 };
 
 enum codec_kind { CODEC_BYTES = 0, CODEC_FLOAT, CODEC_INT, CODEC_PIXELS };
@@ -51,7 +53,7 @@ struct codec_hint {
 /* How hard to try: the first two are for saving (and alike), the last for idle time. */
 enum codec_effort { CODEC_FAST, CODEC_DEFAULT, CODEC_MAX };
 
-/* Scratch memory (some 6 MiB, touched as far as chunks are long) and zstd contexts of one thread; never shared. */
+/* Scratch memory (some 7 MiB, touched as far as chunks are long) and zstd contexts of one thread; never shared. */
 struct codec_ctx;
 
 /* Makes a context, to be freed with codec_ctx_free(). -ENOMEM. */

@@ -5,17 +5,22 @@
 
 #include <string.h>
 
+#include "codec/codec_drift.h"
+
 enum {
 	HEAD = 6,
 	WIDTH_MASK = 3,
 	ORDERED = 4,
 	RUNS = 8,
 	MODE_SHIFT = 4,
-	FLAGS = 63,
+	MODE_MASK = 3,
+	DRIFTS = 64,
+	FLAGS = 127,
 	BY_NONE = 0,
 	BY_EXPONENT = 1,
 	BY_SCALES = 2,
 	EXPONENT_BITS_MAX = 11,
+	FACTOR = 4, /* bytes of a drift's factor */
 
 	BLOCK = 16, /* elements */
 	ELEMENTS_MIN = 16,
@@ -190,13 +195,14 @@ static void exponent_contexts(const struct codec_work *w, const uint8_t *base, c
 static bool find_scales(struct codec_work *w, const uint8_t *base, size_t n, const struct codec_layout *lay,
 		struct codec_scales *s, uint8_t *out, size_t cap, size_t *scales_len, size_t best)
 {
-	if (!w->thorough || n < SCALED_MIN || lay->row < CODEC_ROW_MIN || lay->row > CODEC_ROW_MAX ||
-			lay->row > n / 2)
+	uint32_t row = w->thorough ? codec_scales_row(lay, n) : 0;
+
+	if (row == 0)
 		return false;
 	/* twice the length of the step: tokens 2 * t + sign, t = 2 * (length - 1) + one bit */
 	for (size_t i = 0; i < n; i++)
 		w->level[i] = (uint16_t)((w->token[i] >> 1) + 2 * codec_exponent(base + (i << lay->lg), lay));
-	codec_scales_find(w, n, lay->row, s);
+	codec_scales_find(w, n, row, s);
 	codec_scales_centre(w, base, lay, n, s);
 	codec_scales_context(w, base, lay, n, s, w->other);
 	*scales_len = codec_scales_put(w, s, out, cap);
@@ -213,11 +219,20 @@ size_t codec_delta_encode(struct codec_work *w, const uint8_t *raw, size_t len, 
 	const uint8_t *elements = raw + lay->phase, *from = base + lay->phase, *ctx = NULL;
 	struct codec_scales scales;
 	bool ordered = lay->exponent_bits != 0;
+	uint32_t factor = 0;
 
-	if (n < ELEMENTS_MIN || cap < HEAD + lay->phase + tail)
+	if (n < ELEMENTS_MIN || cap < HEAD + FACTOR + lay->phase + tail)
 		return 0;
 	if (ordered && (lay->exponent_bits + 4u > 8u << lg || lay->exponent_bits > EXPONENT_BITS_MAX))
 		return 0;
+	if (lg == 2 && lay->exponent_bits == 8 && n >= CODEC_DRIFT_MIN)
+		factor = codec_drift_find(w, elements, from, n);
+	if (factor != 0) {
+		codec_drift_apply(from, n, factor, w->moved);
+		from = w->moved;
+		codec_put32(out + at, factor);
+		at += FACTOR;
+	}
 	memcpy(out + at, raw, lay->phase);
 	at += lay->phase;
 	memcpy(out + at, elements + (n << lg), tail);
@@ -249,7 +264,8 @@ size_t codec_delta_encode(struct codec_work *w, const uint8_t *raw, size_t len, 
 	k = codec_numbers_encode(w, ctx, contexts, live, out + at, cap - at);
 	if (k == 0)
 		return 0;
-	out[0] = (uint8_t)(lg | (ordered ? ORDERED : 0) | (runs ? RUNS : 0) | mode << MODE_SHIFT);
+	out[0] = (uint8_t)(lg | (ordered ? ORDERED : 0) | (runs ? RUNS : 0) | mode << MODE_SHIFT |
+			   (factor ? DRIFTS : 0));
 	out[1] = lay->exponent_bits;
 	out[2] = lay->phase;
 	out[3] = (uint8_t)contexts;
@@ -262,13 +278,15 @@ static bool get_head(const uint8_t *in, struct codec_layout *lay, unsigned *mode
 {
 	bool ordered = in[0] & ORDERED;
 
-	*mode = (unsigned)in[0] >> MODE_SHIFT;
+	*mode = (unsigned)in[0] >> MODE_SHIFT & MODE_MASK;
 	*lay = (struct codec_layout){ .lg = in[0] & WIDTH_MASK, .exponent_bits = in[1], .phase = in[2] };
 	if (in[0] & ~FLAGS || *mode > BY_SCALES || lay->phase >> lay->lg != 0)
 		return false;
 	if (ordered ? lay->exponent_bits < 2 || lay->exponent_bits > EXPONENT_BITS_MAX ||
 							lay->exponent_bits + 4u > 8u << lay->lg
 		    : lay->exponent_bits != 0 || *mode != BY_NONE)
+		return false;
+	if (in[0] & DRIFTS && (lay->lg != 2 || lay->exponent_bits != 8))
 		return false;
 	switch (*mode) {
 	case BY_NONE:
@@ -294,6 +312,13 @@ bool codec_delta_decode(struct codec_work *w, const uint8_t *in, size_t in_len, 
 	from = base + lay.phase;
 	n = live = (common - lay.phase) >> lay.lg;
 	tail = len - lay.phase - (n << lay.lg);
+	if (in[0] & DRIFTS) {
+		if (end - p < FACTOR || !codec_drift_valid(codec_get32(p)))
+			return false;
+		codec_drift_apply(from, n, codec_get32(p), w->moved);
+		from = w->moved;
+		p += FACTOR;
+	}
 	if ((size_t)(end - p) < lay.phase + tail)
 		return false;
 	memcpy(raw, p, lay.phase);

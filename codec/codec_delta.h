@@ -16,6 +16,7 @@
  *   u8   phase: bytes before the first element, less than the width
  *   u8   how many contexts: 1 for 0; 2 to 32 for 1; 32 for 2
  *   u16  for 1: top; the context is min(contexts - 1, max(0, top - exponent of the base)); else 0
+ *   if the base drifts: u32 the factor it is multiplied with first (codec_drift.h); fp32 only
  *   bytes of the chunk before the first element and after the last one that the base has as well
  *   with runs: u32 length | LEB128 numbers of equal blocks, other blocks, equal ..., all blocks in all
  *   with scales: their section (codec_work.h); not together with runs

@@ -13,7 +13,6 @@ enum {
 	SCALED = 16,
 	FLAGS = 31,
 	ELEMENTS_MIN = 32,
-	SCALED_MIN = 1 << 14, /* elements for which side information and 32 tables are worth a try */
 	WINDOW = BINS_FLOAT_REGULAR / 4, /* exponents that have tokens of their own */
 	EXPONENT_BITS_MAX = 11,
 };
@@ -71,14 +70,14 @@ static bool find_scales(struct codec_work *w, const uint8_t *elements, size_t n,
 		const struct codec_layout *lay, struct codec_scales *s, uint8_t *out, size_t cap,
 		size_t *scales_len)
 {
+	uint32_t row = w->thorough ? codec_scales_row(lay, n) : 0;
 	size_t plain;
 
-	if (!w->thorough || n < SCALED_MIN || lay->row < CODEC_ROW_MIN || lay->row > CODEC_ROW_MAX ||
-			lay->row > n / 2)
+	if (row == 0)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		w->level[i] = (uint16_t)(2 * codec_exponent(elements + (i << lay->lg), lay));
-	codec_scales_find(w, n, lay->row, s);
+	codec_scales_find(w, n, row, s);
 	codec_scales_centre(w, NULL, lay, n, s);
 	codec_scales_context(w, NULL, lay, n, s, w->ctx);
 	*scales_len = codec_scales_put(w, s, out, cap);

@@ -17,6 +17,13 @@
  *   states    one u32 LE a lane: 32 lanes from RANS_WIDE symbols on, 4 below
  *   words     u16 LE, to the end of the stream
  *
+ * A symbol that deserves a small part of a slot takes a whole one, and 60 such symbols, the ends of quantized weights, take
+ * 1.5 % of them.  So a stream may begin with escapes instead, which no table begins with:
+ *
+ *   255, 0    u8 the symbol that stands for another one | u24 LE how often it does | these symbols, one after the other
+ *
+ * and tables, states and words as above.  Each time that symbol comes out the next of these takes its place.
+ *
  * Symbol i belongs to lane i % lanes.  Frequencies are out of 4096 for a single context and out of 2048
  * for more: the weights' running sum, scaled and rounded to nearest, gives the slots' borders.  Symbols
  * left without a slot get one, taken from the symbol that has most (the lowest of equals): as many as are

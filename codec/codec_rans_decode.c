@@ -108,32 +108,34 @@ static bool decode_plain(struct decoding *d, uint8_t *sym, size_t i, size_t n)
 }
 
 #if defined __x86_64__
-/* As many rounds of 32 symbols as surely have their words; how many symbols that were. */
-__attribute__((target("avx2,popcnt"))) static size_t decode_avx2(
-		struct decoding *d, const uint8_t (*deal)[8], uint8_t *sym, size_t n)
+/*
+ * As many rounds of 32 symbols as surely have their words; how many symbols that were.  All that the loop needs lies in
+ * variables of its own: bytes are stored, which might be anything else's.
+ */
+__attribute__((target("avx2,popcnt"), always_inline)) static inline size_t rounds(
+		struct decoding *d, const uint8_t (*deal)[8], const uint8_t *ctx, uint8_t *sym, size_t n)
 {
 	const __m256i mask = _mm256_set1_epi32((1 << d->bits) - 1), low12 = _mm256_set1_epi32(0xfff);
-	const __m256i one = _mm256_set1_epi32(1), byte = _mm256_set1_epi32(0xff);
-	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+	const __m256i one = _mm256_set1_epi32(1);
+	const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), byte = _mm256_set1_epi32(0xff);
 	const __m128i bits = _mm_cvtsi32_si128((int)d->bits);
 	const int *table = (const int *)d->table;
+	const uint8_t *p = d->p, *end = d->end;
 	__m256i x[4], s[4];
 	size_t i = 0;
 
 	for (unsigned g = 0; g < 4; g++)
 		x[g] = _mm256_loadu_si256((const __m256i *)(d->x + 8 * g));
 	/* a round takes at most 64 bytes of words and looks no more than 16 beyond what it has taken */
-	for (; n - i >= RANS_LANES_WIDE && d->end - d->p >= 2 * RANS_LANES_WIDE + 16; i += RANS_LANES_WIDE) {
-		const uint8_t *p = d->p;
-
+	for (; n - i >= RANS_LANES_WIDE && end - p >= 2 * RANS_LANES_WIDE + 16; i += RANS_LANES_WIDE) {
 #pragma GCC unroll 4
 		for (unsigned g = 0; g < 4; g++) {
 			__m256i slot = _mm256_and_si256(x[g], mask), e, dealt;
 			unsigned low;
 
-			if (d->ctx != NULL) {
+			if (ctx != NULL) {
 				__m256i c = _mm256_cvtepu8_epi32(
-						_mm_loadl_epi64((const __m128i *)(d->ctx + i + 8 * g)));
+						_mm_loadl_epi64((const __m128i *)(ctx + i + 8 * g)));
 
 				slot = _mm256_or_si256(slot, _mm256_sll_epi32(c, bits));
 			}
@@ -153,15 +155,38 @@ __attribute__((target("avx2,popcnt"))) static size_t decode_avx2(
 			x[g] = _mm256_blendv_epi8(x[g], dealt, e);
 			p += 2 * (unsigned)__builtin_popcount(low);
 		}
-		d->p = p;
 		s[0] = _mm256_packus_epi16(_mm256_packus_epi32(s[0], s[1]), _mm256_packus_epi32(s[2], s[3]));
 		_mm256_storeu_si256((__m256i *)(sym + i), _mm256_permutevar8x32_epi32(s[0], order));
 	}
 	for (unsigned g = 0; g < 4; g++)
 		_mm256_storeu_si256((__m256i *)(d->x + 8 * g), x[g]);
+	d->p = p;
 	return i;
 }
+
+__attribute__((target("avx2,popcnt"))) static size_t decode_avx2(
+		struct decoding *d, const uint8_t (*deal)[8], uint8_t *sym, size_t n)
+{
+	return d->ctx != NULL ? rounds(d, deal, d->ctx, sym, n) : rounds(d, deal, NULL, sym, n);
+}
 #endif
+
+/* Puts the symbols told by themselves, escaped[0, often), where the one that stands for them came out. */
+static bool put_back(
+		struct rans *r, unsigned escape, const uint8_t *escaped, size_t often, uint8_t *sym, size_t n)
+{
+	uint8_t *p = sym, *end = sym + n;
+
+	r->total[escape] = 0;
+	for (size_t k = 0; k < often; k++) {
+		p = p < end ? memchr(p, (int)escape, (size_t)(end - p)) : NULL;
+		if (p == NULL)
+			return false;
+		*p++ = escaped[k];
+		r->total[escaped[k]] = 1;
+	}
+	return p == end || memchr(p, (int)escape, (size_t)(end - p)) == NULL;
+}
 
 bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *ctx, unsigned contexts,
 		uint8_t *sym, size_t n)
@@ -172,10 +197,18 @@ bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *c
 		.bits = rans_bits(contexts),
 		.lanes = rans_lanes(n),
 		.ctx = contexts > 1 ? ctx : NULL };
-	size_t i = 0;
+	size_t i = 0, often = 0;
+	const uint8_t *escaped = NULL;
 
 	if (n > RANS_SYMBOLS_MAX || contexts < 1 || contexts > RANS_CONTEXTS)
 		return false;
+	if (len >= RANS_ESCAPES_HEAD && in[0] == RANS_ESCAPES && in[1] == 0) {
+		escaped = in + RANS_ESCAPES_HEAD;
+		often = in[3] | (size_t)in[4] << 8 | (size_t)in[5] << 16;
+		if (often > len - RANS_ESCAPES_HEAD)
+			return false;
+		d.p = escaped + often;
+	}
 	memset(r->total, 0, sizeof r->total);
 	for (unsigned c = 0; c < contexts; c++) {
 		uint32_t weight[256], *slot = r->dec + ((size_t)c << d.bits);
@@ -213,5 +246,7 @@ bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *c
 	for (unsigned l = 0; l < d.lanes; l++)
 		if (d.x[l] != RANS_STATE_LOW)
 			return false;
-	return d.p == d.end;
+	if (d.p != d.end)
+		return false;
+	return escaped == NULL || put_back(r, in[2], escaped, often, sym, n);
 }

@@ -18,6 +18,7 @@
 #include "codec/codec_rans_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined __x86_64__
@@ -171,6 +172,101 @@ uint32_t rans_count(const struct rans *r, unsigned s)
 	return r->total[s];
 }
 
+/* ---- escapes ------------------------------------------------------------------------------------------ */
+
+/* The symbol that occurs least; of several, mostly such as never do, the nearest to the commonest: tables end soon. */
+static unsigned least_symbol(const struct rans *r)
+{
+	unsigned most = 0, least = 0;
+
+	for (unsigned s = 1; s < 256; s++)
+		if (r->total[s] > r->total[most])
+			most = s;
+	for (unsigned s = 1; s < 256; s++)
+		if (r->total[s] < r->total[least] ||
+				(r->total[s] == r->total[least] &&
+						abs((int)s - (int)most) < abs((int)least - (int)most)))
+			least = s;
+	return least;
+}
+
+/* What escapes a stream has. */
+struct escapes {
+	bool any;
+	unsigned symbol;
+	uint32_t often, taken[RANS_CONTEXTS]; /* in all, and by context */
+};
+
+/*
+ * Finds the symbols of a context that are better told by themselves: those below a quarter of a slot, which one
+ * slot or little more then does for.  Each of the others costs some bits of the table, and the rest of its slot,
+ * which the other symbols would have had.  Escaped, a symbol costs eight bits more.  The bits saved.
+ */
+static double find_rare(struct rans *r, unsigned c, struct escapes *e)
+{
+	const unsigned slots = rans_bits(r->contexts);
+	uint8_t *rare = r->rare[c];
+	uint64_t n = 0, taken = 0;
+	unsigned lo = 255, hi = 0; /* of the table as it will be without the escape */
+	double found = 0, share, saved;
+
+	for (unsigned s = 0; s < 256; s++)
+		n += r->count[c][s];
+	for (unsigned s = 0; s < 256; s++) {
+		uint64_t k = r->count[c][s];
+
+		rare[s] = k > 0 && (s == e->symbol || k << (slots + 2) < n);
+		if (k > 0 && !rare[s]) {
+			lo = s < lo ? s : lo;
+			hi = s;
+		}
+		found += rare[s];
+		taken += rare[s] ? k : 0;
+	}
+	if (taken == 0)
+		return 0;
+	share = (double)(taken << slots) / (double)n;
+	saved = (found - (share > 1 ? share : 1)) * 1.44 * (double)n / (1u << slots) + 5 * (found - 1) -
+		8 * (double)taken;
+	saved -= e->symbol > hi ? e->symbol - hi : e->symbol < lo ? lo - e->symbol : 0;
+	if (saved <= 0 && r->count[c][e->symbol] == 0) {
+		memset(rare, 0, 256);
+		return 0;
+	}
+	e->taken[c] = (uint32_t)taken;
+	e->often += (uint32_t)taken;
+	return saved;
+}
+
+static void find_escapes(struct rans *r, struct escapes *e)
+{
+	double saved = -8.0 * RANS_ESCAPES_HEAD - 64;
+
+	memset(e, 0, sizeof *e);
+	e->symbol = least_symbol(r);
+	for (unsigned c = 0; c < r->contexts; c++)
+		saved += find_rare(r, c, e);
+	e->any = saved > 0;
+}
+
+/* Writes the head and those of n symbols that are escaped; the place after them. */
+static uint8_t *put_escapes(const struct rans *r, const struct escapes *e, const uint8_t *sym,
+		const uint8_t *ctx, size_t n, uint8_t *out)
+{
+	uint8_t *p = out + RANS_ESCAPES_HEAD, *end = p + e->often;
+
+	out[0] = RANS_ESCAPES;
+	out[1] = 0;
+	out[2] = (uint8_t)e->symbol;
+	for (unsigned b = 0; b < 3; b++)
+		out[3 + b] = (uint8_t)(e->often >> (8 * b));
+	for (size_t i = 0; i < n && p < end; i++) {
+		*p = sym[i];
+		p += r->rare[ctx != NULL ? ctx[i] : 0][sym[i]];
+	}
+	return end;
+}
+
 /* ---- streams ------------------------------------------------------------------------------------------- */
 
 static uint64_t make_entry(uint32_t f, uint32_t start)
@@ -318,18 +414,31 @@ size_t rans_encode(struct rans *r, const uint8_t *sym, const uint8_t *ctx, size_
 		.bits = rans_bits(r->contexts),
 		.lanes = rans_lanes(n) };
 	size_t left = n;
+	struct escapes escapes;
 
+	find_escapes(r, &escapes);
+	if (escapes.any) {
+		if (cap < (size_t)RANS_ESCAPES_HEAD + escapes.often)
+			return 0;
+		p = put_escapes(r, &escapes, sym, ctx, n, p);
+	}
 	for (unsigned c = 0; c < r->contexts; c++) {
+		bool some = escapes.any && escapes.taken[c] > 0;
 		uint32_t weight[256];
 		uint16_t freq[256];
 
 		for (unsigned s = 0; s < 256; s++)
-			weight[s] = weight_of(r->count[c][s]);
+			weight[s] = some && r->rare[c][s] ? 0 : weight_of(r->count[c][s]);
+		if (some)
+			weight[escapes.symbol] = weight_of(escapes.taken[c]);
 		p = put_table(weight, p, end);
 		if (p == NULL)
 			return 0;
 		rans_share_out(weight, e.bits, freq);
 		make_encoder(r->enc[c], freq);
+		for (unsigned s = 0; some && s < 256; s++)
+			if (r->rare[c][s])
+				r->enc[c][s] = r->enc[c][escapes.symbol];
 	}
 	if ((size_t)(end - p) < 4 * e.lanes)
 		return 0;

@@ -17,6 +17,8 @@ enum {
 	RANS_LANES_NARROW = 4,
 	RANS_LEAD = 3, /* bits of a weight told after its leading one */
 	RANS_WEIGHT_LEN = 21,
+	RANS_ESCAPES = 255, /* what a stream with escapes begins with, and a 0 */
+	RANS_ESCAPES_HEAD = 6,
 };
 
 #define RANS_STATE_LOW (UINT32_C(1) << 16)
@@ -32,6 +34,7 @@ struct rans {
 	uint32_t count[RANS_CONTEXTS][256];
 	uint32_t more[RANS_CONTEXTS][256]; /* as well, so that equal neighbours do not wait */
 	uint32_t total[256];
+	uint8_t rare[RANS_CONTEXTS][256]; /* encoding: is escaped */
 	union { /* a single context takes two decoding tables */
 		uint64_t enc[RANS_CONTEXTS][256];
 		uint32_t dec[RANS_CONTEXTS << RANS_BITS_MANY];

@@ -8,7 +8,11 @@
 #include <string.h>
 #include <zstd.h>
 
-enum { SLACK = 64, SCALE_CENTRE = 128 };
+enum {
+	SLACK = 64,
+	SCALE_CENTRE = 128,
+	SCALED_MIN = 1 << 14, /* elements for which side information and 32 tables are worth a try */
+};
 
 int codec_work_init(struct codec_work *w, bool thorough)
 {
@@ -23,9 +27,10 @@ int codec_work_init(struct codec_work *w, bool thorough)
 	w->ctx = malloc(CODEC_WORK_MAX + SLACK);
 	w->other = malloc(CODEC_WORK_MAX + SLACK);
 	w->scale = malloc(CODEC_WORK_MAX + SLACK);
+	w->moved = malloc(CODEC_WORK_MAX + SLACK);
 	w->level = thorough ? malloc((CODEC_WORK_MAX + SLACK) * sizeof w->level[0]) : NULL;
 	if (w->cctx != NULL && w->dctx != NULL && w->rans != NULL && w->u != NULL && w->token != NULL &&
-			w->ctx != NULL && w->other != NULL && w->scale != NULL &&
+			w->ctx != NULL && w->other != NULL && w->scale != NULL && w->moved != NULL &&
 			(!thorough || w->level != NULL)) {
 		/* these parameters exist in every zstd 1.x, and flags are in range: they cannot fail */
 		ZSTD_CCtx_setParameter(w->cctx, ZSTD_c_contentSizeFlag, 0);
@@ -47,6 +52,7 @@ void codec_work_release(struct codec_work *w)
 	free(w->ctx);
 	free(w->other);
 	free(w->scale);
+	free(w->moved);
 	free(w->level);
 	memset(w, 0, sizeof *w);
 }
@@ -107,6 +113,19 @@ static uint8_t scale_of(int64_t sum, int64_t count, int mid)
 	int64_t mean = (2 * sum + count) / (2 * count) - mid + SCALE_CENTRE;
 
 	return (uint8_t)(mean < 0 ? 0 : mean > 255 ? 255 : mean);
+}
+
+uint32_t codec_scales_row(const struct codec_layout *lay, size_t n)
+{
+	uint32_t row = lay->row;
+
+	if (n < SCALED_MIN)
+		return 0;
+	if (row == 0 || row > n / 2)
+		return CODEC_ROW_JOINED;
+	if (row < CODEC_ROW_MIN)
+		return (CODEC_ROW_JOINED + row - 1) / row * row;
+	return row <= CODEC_ROW_MAX ? row : 0;
 }
 
 void codec_scales_find(struct codec_work *w, size_t n, uint32_t row, struct codec_scales *s)

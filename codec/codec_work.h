@@ -43,6 +43,7 @@ struct codec_work {
 	uint8_t *other; /* planes, and contexts that lost */
 	uint16_t *level;
 	uint8_t *scale;
+	uint8_t *moved; /* a base that drifts */
 };
 
 /* -ENOMEM without a message. */
@@ -76,7 +77,14 @@ struct codec_scales {
 	int16_t low; /* of context 0: context = min(31, max(0, row + column - 256 + mid - level - low)) */
 };
 
-enum { CODEC_SCALES_HEAD = 10, CODEC_ROW_MIN = 16, CODEC_ROW_MAX = 1 << 16 };
+enum { CODEC_SCALES_HEAD = 10, CODEC_ROW_MIN = 16, CODEC_ROW_JOINED = 256, CODEC_ROW_MAX = 1 << 16 };
+
+/*
+ * The elements of a row that scales are worth finding for, 0 none.  Rows too short (a kernel's 3 x 3) are
+ * joined, and where there is one row or none is known (biases, flattened parameters) pieces do for rows: what
+ * lies together belongs to the same channel or layer, more or less.
+ */
+uint32_t codec_scales_row(const struct codec_layout *lay, size_t n);
 
 /* Sets s and w->scale from w->level[0, n), for rows of at most CODEC_ROW_MAX elements. Uses w->other. */
 void codec_scales_find(struct codec_work *w, size_t n, uint32_t row, struct codec_scales *s);

@@ -18,7 +18,8 @@ enum {
 
 uint64_t cut_kind(uint32_t name, uint64_t seq, const struct codec_hint *hint, uint64_t bytes)
 {
-	uint64_t all[5] = { name, seq, hint->row, (uint64_t)hint->width << 16 | hint->kind << 8 | hint->exponent_bits,
+	uint64_t all[5] = { name, seq, hint->row,
+		(uint64_t)hint->width << 16 | hint->kind << 8 | hint->exponent_bits,
 		bytes };
 	uint64_t h;
 

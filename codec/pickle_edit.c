@@ -320,10 +320,11 @@ static int put_original(const struct pickle *g, uint32_t raw, struct byte_buf *o
 	}
 }
 
-static int apply_alias(struct pickle_edits *e, struct copy *c, uint32_t raw)
+/* want: the edit of this place, or NULL. */
+static int apply_alias(struct pickle_edits *e, struct copy *c, uint32_t raw, const struct pickle_edit *want)
 {
 	const struct pickle_node *n = &e->g->node[raw];
-	const struct pickle_edit *want = pickle_edit_of(e, raw), *have = pickle_edit_of(e, n->b);
+	const struct pickle_edit *have = pickle_edit_of(e, n->b);
 	int rc;
 
 	if (want != NULL && want->kind == EDIT_DROP)
@@ -338,13 +339,12 @@ static int apply_alias(struct pickle_edits *e, struct copy *c, uint32_t raw)
 	return want != NULL ? pickle_put_edit(e, want, c->out) : put_original(e->g, raw, c->out);
 }
 
-static int apply_literal(struct pickle_edits *e, struct copy *c, uint32_t raw)
+static int apply_literal(struct pickle_edits *e, struct copy *c, uint32_t raw, const struct pickle_edit *x)
 {
 	const struct pickle_node *n = &e->g->node[raw];
-	const struct pickle_edit *x = pickle_edit_of(e, raw);
 	int rc;
 
-	if (x == NULL || (x->kind == EDIT_KEEP && n->op == 't'))
+	if ((x->kind == EDIT_KEEP && n->op == 't'))
 		return 0;
 	if (x->kind == EDIT_VALUE)
 		return ckpt_fail(ENOTSUP, "pickle: a value can't be exchanged in place");
@@ -373,11 +373,18 @@ int pickle_edits_apply(struct pickle_edits *e, struct byte_buf *out)
 {
 	const struct pickle *g = e->g;
 	struct copy c = { .g = g, .out = out };
+	size_t at = 0; /* the next edit: they are sorted as nodes are */
 	int rc = 0;
 
 	pickle_edits_sort(e);
 	rc = byte_buf_reserve(out, g->len);
-	for (uint32_t i = 0; rc == 0 && i < g->nodes; i++)
-		rc = g->node[i].kind == PICKLE_ALIAS ? apply_alias(e, &c, i) : apply_literal(e, &c, i);
+	for (uint32_t i = 0; rc == 0 && i < g->nodes; i++) {
+		const struct pickle_edit *x = at < e->count && e->edit[at].raw == i ? &e->edit[at++] : NULL;
+
+		if (g->node[i].kind == PICKLE_ALIAS)
+			rc = apply_alias(e, &c, i, x);
+		else if (x != NULL)
+			rc = apply_literal(e, &c, i, x);
+	}
 	return rc < 0 ? rc : copy_to(&c, g->len);
 }

@@ -296,6 +296,20 @@ static int run(struct pickle_parser *s, size_t *end)
 	return 0;
 }
 
+/* The array that the pointer at p points to, made as long as it is used. */
+static void shrink(struct pickle *g, void *p, size_t *cap, size_t len, size_t size)
+{
+	void *now;
+
+	memcpy(&now, p, sizeof now);
+	now = now != NULL && len > 0 ? realloc(now, len * size) : NULL;
+	if (now == NULL)
+		return;
+	memcpy(p, &now, sizeof now);
+	g->memory -= (*cap - len) * size;
+	*cap = len;
+}
+
 /* Gives back what growing left over, and what only parsing needed. */
 static void settle(struct pickle_parser *s)
 {
@@ -305,6 +319,10 @@ static void settle(struct pickle_parser *s)
 	free(s->seen);
 	s->g->memory -= s->stack_cap * sizeof *s->stack + s->mark_cap * sizeof *s->mark +
 			s->memo_cap * sizeof *s->memo;
+	shrink(s->g, &s->g->node, &s->g->node_cap, s->g->nodes, sizeof *s->g->node);
+	shrink(s->g, &s->g->child, &s->g->child_cap, s->g->children, sizeof *s->g->child);
+	shrink(s->g, &s->g->call, &s->g->call_cap, s->g->calls, sizeof *s->g->call);
+	shrink(s->g, &s->g->run, &s->g->run_cap, s->g->runs, sizeof *s->g->run);
 }
 
 /*

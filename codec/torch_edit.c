@@ -50,8 +50,8 @@ static int edit_argument(const struct torch_object *o, uint32_t raw, const struc
 }
 
 /*
- * The devices of generators, as a bit for each node; *out is NULL where there is no generator. It is the call that takes a
- * device, after it, that tells.
+ * The devices of generators, as a bit for each node; *out is NULL where there is no generator. It is the call
+ * that takes a device, after it, that tells.
  */
 static int generator_devices(const struct torch_object *o, uint8_t **out)
 {
@@ -83,7 +83,8 @@ static int generator_devices(const struct torch_object *o, uint8_t **out)
 }
 
 /* Devices that are not a storage's. */
-static int edit_others(const struct torch_object *o, const struct torch_edit_rule *rule, struct pickle_edits *e)
+static int edit_others(
+		const struct torch_object *o, const struct torch_edit_rule *rule, struct pickle_edits *e)
 {
 	uint8_t *generator = NULL;
 	int rc = generator_devices(o, &generator);
@@ -151,8 +152,8 @@ int torch_edit_dtypes(const struct torch_object *o, int (*dtype)(void *arg, uint
 	return rc;
 }
 
-int torch_edit_bare_dtypes(const struct torch_object *o, int (*dtype)(void *arg, enum torch_dtype was), void *arg,
-		struct pickle_edits *e)
+int torch_edit_bare_dtypes(const struct torch_object *o, int (*dtype)(void *arg, enum torch_dtype was),
+		void *arg, struct pickle_edits *e)
 {
 	for (uint32_t i = 0; i < o->tensors; i++) {
 		const struct torch_tensor *t = &o->tensor[i];
@@ -168,7 +169,8 @@ int torch_edit_bare_dtypes(const struct torch_object *o, int (*dtype)(void *arg,
 			known = torch_known_of(o, a[0]);
 			a = pickle_children(o->g, a[2], &n);
 		}
-		if (known != KNOWN_META && known != KNOWN_DEVICE_CPU && known != KNOWN_DEVICE_NUMPY && known != KNOWN_WRAPPER)
+		if (known != KNOWN_META && known != KNOWN_DEVICE_CPU && known != KNOWN_DEVICE_NUMPY &&
+				known != KNOWN_WRAPPER)
 			continue; /* a Parameter of such a tensor, which has its own turn */
 		at = known == KNOWN_META ? 0 : 1;
 		if (at >= n || torch_known_of(o, a[at]) != KNOWN_DTYPE)

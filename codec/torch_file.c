@@ -5,8 +5,8 @@
  *
  *   p0 magic number | p1 1001 | p2 sys_info | p3 the object | p4 [storage keys] | for each key: i64 elements, bytes
  *
- * Five pickles lie one after the other and none says how long it is, so the head of the file is read in growing
- * pieces until all five parse.
+ * Five pickles lie one after the other and none says how long it is, so the head of the file is read in
+ * growing pieces until all five parse.
  */
 #include "codec/torch_file.h"
 
@@ -32,7 +32,7 @@ struct torch_file {
 	const struct zip_entry *pickle_entry;
 	size_t prefix_len;
 
-	uint8_t *bytes;      /* of the pickle, or of the head of a legacy file */
+	uint8_t *bytes; /* of the pickle, or of the head of a legacy file */
 	size_t bytes_len;
 	uint64_t pickle_off; /* in the file */
 	uint64_t pickle_len;
@@ -92,7 +92,10 @@ static int make_object(
 	return rc < 0 ? rc : torch_object_new(f->graph, memory_left(f, limits), &f->object);
 }
 
-/* ---- zip ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- zip
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 const struct zip_entry *torch_file_record(const struct torch_file *f, const char *name)
 {
@@ -115,7 +118,10 @@ static int check_stored(const struct zip_entry *e)
 	return 0;
 }
 
-/* torch takes the prefix from the first entry; all must have it, or which record is meant depends on the reader. */
+/*
+ * torch takes the prefix from the first entry; all must have it, or which record is meant depends on the
+ * reader.
+ */
 static int check_prefix(struct torch_file *f)
 {
 	const struct zip_entry *first;
@@ -168,11 +174,24 @@ static int check_byteorder(const struct torch_file *f, codec_read_at read, void 
 	return strcmp(text, "little") == 0 ? 0 : ckpt_fail(EBADMSG, "a byte order that is none");
 }
 
-/* Every storage has a record of its size. */
+/* Whether an entry is the record of a storage with that key. */
+static bool is_record(const struct torch_file *f, const struct zip_entry *e, const struct torch_storage *s)
+{
+	size_t dir = f->prefix_len + 6; /* "/data/" */
+
+	return e->name_len == dir + s->key_len && memcmp(e->name + f->prefix_len, "/data/", 6) == 0 &&
+	       memcmp(e->name + dir, s->key, s->key_len) == 0;
+}
+
+/*
+ * Every storage has a record of its size. torch writes them in the order in which the pickle mentions them:
+ * the entry after the last one found is looked at before the table of names.
+ */
 static int find_records(struct torch_file *f)
 {
 	char name[ZIP_NAME_MAX + 1] = "data/";
 	uint32_t n = torch_storages(f->object);
+	size_t next = 0, entries = zip_count(f->zip);
 
 	f->entry = calloc((size_t)n + 1, sizeof *f->entry);
 	if (f->entry == NULL)
@@ -182,7 +201,9 @@ static int find_records(struct torch_file *f)
 		const struct zip_entry *e = NULL;
 		int rc;
 
-		if (s->key_len < sizeof name - 6 && memchr(s->key, '\0', s->key_len) == NULL) {
+		if (next < entries && is_record(f, zip_at(f->zip, next), s)) {
+			e = zip_at(f->zip, next);
+		} else if (s->key_len < sizeof name - 6 && memchr(s->key, '\0', s->key_len) == NULL) {
 			memcpy(name + 5, s->key, s->key_len);
 			name[5 + s->key_len] = '\0';
 			e = torch_file_record(f, name);
@@ -197,6 +218,7 @@ static int find_records(struct torch_file *f)
 			return ckpt_fail(EBADMSG, "'%.200s' is %llu bytes long, and its storage %llu",
 					e->name, (unsigned long long)e->size, (unsigned long long)s->bytes);
 		f->entry[i] = e;
+		next = (size_t)(e - zip_at(f->zip, 0)) + 1;
 	}
 	return 0;
 }
@@ -237,7 +259,10 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 	return rc < 0 ? rc : find_records(f);
 }
 
-/* ---- legacy ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- legacy
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* Whether the value is torch's magic number 0x1950a86a20f9469cfc6c. */
 static bool is_magic(const struct pickle *g)
@@ -404,11 +429,14 @@ static int open_pickle(
 	return 0;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- all
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /*
- * A pickle of protocol 2 and above tells itself by its first opcode; p0 of a legacy file is its magic number. What
- * older protocols write begins like text and is taken for none.
+ * A pickle of protocol 2 and above tells itself by its first opcode; p0 of a legacy file is its magic number.
+ * What older protocols write begins like text and is taken for none.
  */
 static int open_kind(struct torch_file *f, codec_read_at read, void *arg, const struct pickle_limits *limits)
 {

@@ -8,14 +8,14 @@
  *
  * Sources: torch/serialization.py, caffe2/serialize/inline_container.cc (1.13, 2.13).
  *
- * Opening reads the directory and the object's pickle, nothing of the tensors.  Checked then, once for all: the
- * pickle (pickle_graph.h), the tensors in it (torch_object.h), the directory (zip_read.h), and that every storage
- * the pickle names has a stored record of exactly its size.  What breaks a rule is -EBADMSG; what is sound and not
- * understood (compressed records, big-endian storages, a .pt2, a tar of before 0.1.12) is -ENOTSUP; what is no
- * file of torch's at all is -EINVAL, so that a caller may show such a file as it is.
+ * Opening reads the directory and the object's pickle, nothing of the tensors.  Checked then, once for all:
+ * the pickle (pickle_graph.h), the tensors in it (torch_object.h), the directory (zip_read.h), and that every
+ * storage the pickle names has a stored record of exactly its size.  What breaks a rule is -EBADMSG; what is
+ * sound and not understood (compressed records, big-endian storages, a .pt2, a tar of before 0.1.12) is
+ * -ENOTSUP; what is no file of torch's at all is -EINVAL, so that a caller may show such a file as it is.
  *
- * A struct torch_file holds the pickle, its graph and a directory: for 100,000 tensors about 90 MB.  It keeps no
- * callback: functions that read are given one.
+ * A struct torch_file holds the pickle, its graph and a directory: for 100,000 tensors about 90 MB.  It keeps
+ * no callback: functions that read are given one.
  */
 #ifndef TORCH_FILE_H
 #define TORCH_FILE_H
@@ -37,9 +37,9 @@ enum torch_container {
 struct torch_file;
 
 /*
- * Opens the first `size` bytes of what the callback reads.  limits: of the pickle, and their `memory` of all that the
- * struct takes; NULL for the default.
- * Besides the errors above -EFBIG, -ENOMEM, and what the callback failed with.
+ * Opens the first `size` bytes of what the callback reads.  limits: of the pickle, and their `memory` of all
+ * that the struct takes; NULL for the default. Besides the errors above -EFBIG, -ENOMEM, and what the
+ * callback failed with.
  */
 int torch_file_open(codec_read_at read, void *arg, uint64_t size, const struct pickle_limits *limits,
 		struct torch_file **out);
@@ -70,15 +70,15 @@ const struct zip_entry *torch_file_record(const struct torch_file *f, const char
 const struct zip_entry *torch_file_storage_entry(const struct torch_file *f, uint32_t storage);
 
 /*
- * Where the bytes of a storage lie: torch_storage_at()->bytes of them from *off on, all inside the file.  In a ZIP
- * this reads the local header of its record.
+ * Where the bytes of a storage lie: torch_storage_at()->bytes of them from *off on, all inside the file.  In
+ * a ZIP this reads the local header of its record.
  */
 int torch_file_storage(
 		const struct torch_file *f, uint32_t storage, codec_read_at read, void *arg, uint64_t *off);
 
 /*
- * Where the elements of a strided or quantized tensor lie: [*off, *off + *len) spans from its first element to its
- * last; its strides count from *off.  -EINVAL for tensors without a storage and those of packed types.
+ * Where the elements of a strided or quantized tensor lie: [*off, *off + *len) spans from its first element
+ * to its last; its strides count from *off.  -EINVAL for tensors without a storage and those of packed types.
  */
 int torch_file_tensor(const struct torch_file *f, const struct torch_tensor *t, codec_read_at read, void *arg,
 		uint64_t *off, uint64_t *len);

@@ -103,7 +103,7 @@ static int storage_place(const struct torch_object *o, const char *key, size_t l
 
 static int grow_places(struct torch_object *o)
 {
-	size_t n = o->places > 0 ? 2 * o->places : 64;
+	size_t n = o->places > 0 ? 4 * o->places : 64; /* few rounds: each looks at every key */
 	uint32_t *now = calloc(n, sizeof *now);
 
 	if (now == NULL)
@@ -206,6 +206,19 @@ void torch_object_free(struct torch_object *o)
 	free(o);
 }
 
+/* Gives back what growing left over. */
+static void settle(void *p, size_t *cap, size_t len, size_t size)
+{
+	void *now;
+
+	memcpy(&now, p, sizeof now);
+	now = now != NULL && len > 0 ? realloc(now, len * size) : NULL;
+	if (now == NULL)
+		return;
+	memcpy(p, &now, sizeof now);
+	*cap = len;
+}
+
 size_t torch_object_memory(const struct torch_object *o)
 {
 	return sizeof *o + 2 * ((size_t)pickle_globals(o->g) + 1) + o->storage_cap * sizeof *o->storage +
@@ -246,6 +259,10 @@ int torch_object_new(const struct pickle *g, size_t most, struct torch_object **
 		torch_object_free(o);
 		return rc;
 	}
+	settle(&o->storage, &o->storage_cap, o->storages, sizeof *o->storage);
+	settle(&o->mention, &o->mention_cap, o->mentions, sizeof *o->mention);
+	settle(&o->tensor, &o->tensor_cap, o->tensors, sizeof *o->tensor);
+	settle(&o->dims, &o->dims_cap, o->dims_len, sizeof *o->dims);
 	*out = o;
 	return 0;
 }

@@ -217,7 +217,4 @@ bool torch_places_cut(const struct torch_places *p);
  */
 int torch_place_path(const struct torch_places *p, uint32_t number, struct byte_buf *out);
 
-/* Appends one part of such a path: the key of an item. */
-int torch_item_text(const struct torch_object *o, uint8_t relation, uint32_t key, struct byte_buf *out);
-
 #endif

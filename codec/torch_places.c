@@ -160,7 +160,7 @@ static int put_odd_key(const struct torch_object *o, uint32_t key, struct byte_b
 	return byte_buf_format(out, "<tensor %.*s>", (int)(s->key_len & 0xff), s->key);
 }
 
-int torch_item_text(const struct torch_object *o, uint8_t relation, uint32_t key, struct byte_buf *out)
+static int put_key(const struct torch_object *o, uint8_t relation, uint32_t key, struct byte_buf *out)
 {
 	const struct pickle *g = torch_graph(o);
 	const char *text;
@@ -211,7 +211,7 @@ int torch_place_path(const struct torch_places *p, uint32_t number, struct byte_
 		if (i + 1 < n)
 			rc = byte_buf_put(out, ".", 1);
 		if (rc == 0)
-			rc = torch_item_text(p->o, p->place[chain[i]].relation, p->place[chain[i]].key, out);
+			rc = put_key(p->o, p->place[chain[i]].relation, p->place[chain[i]].key, out);
 	}
 	return rc;
 }

@@ -436,7 +436,9 @@ int zip_open(codec_read_at read, void *arg, uint64_t size, size_t most, struct z
 		ckpt_fail(EFBIG, "zip: a directory of %llu bytes", (unsigned long long)e.size);
 		goto out;
 	}
-	if (most > 0 && e.size + e.count * sizeof *z->entry + places_for(e.count) * sizeof *z->place + WINDOW > most) {
+	if (most > 0 && e.size + e.count * sizeof *z->entry + places_for(e.count) * sizeof *z->place +
+							WINDOW >
+					most) {
 		ckpt_fail(EFBIG, "zip: %llu entries, which take more than %zu bytes of memory",
 				(unsigned long long)e.count, most);
 		goto out;

@@ -1,9 +1,9 @@
 /*
  * zip_read.h: the directory of a zip, read as if somebody had made it to hurt.
  *
- * APPNOTE.TXT 6.3 as torch.save, numpy.savez, TorchScript and zip tools write it: end record, zip64 end record,
- * central directory.  Only the directory is believed (local headers of torch hold no sizes), and nothing of it
- * before it was checked:
+ * APPNOTE.TXT 6.3 as torch.save, numpy.savez, TorchScript and zip tools write it: end record, zip64 end
+ * record, central directory.  Only the directory is believed (local headers of torch hold no sizes), and
+ * nothing of it before it was checked:
  *
  *   1. the directory lies where the end records say, ends where they begin, and has as many entries as they say
  *   2. the zip starts at the file's start, or at the end of another zip (a row of them: a .distcp);
@@ -15,8 +15,8 @@
  *
  * Entries with a compression method are listed; who reads their bytes has to ask for it (zip_entry.method).
  *
- * Memory: some 70 bytes an entry and its name, never more than the caller allows: it is known from the end record, before
- * the directory is read.  Reading: the tail, and the directory once, in pieces.
+ * Memory: some 70 bytes an entry and its name, never more than the caller allows: it is known from the end
+ * record, before the directory is read.  Reading: the tail, and the directory once, in pieces.
  */
 #ifndef ZIP_READ_H
 #define ZIP_READ_H
@@ -49,11 +49,12 @@ struct zip_entry {
 struct zip;
 
 /*
- * Reads the directory of the last zip in the first `size` bytes of a file.  The callback is used during this call
- * and by zip_data(), which is given it anew.  most: bytes of memory it may take; 0 for no bound but the rules above.
+ * Reads the directory of the last zip in the first `size` bytes of a file.  The callback is used during this
+ * call and by zip_data(), which is given it anew.  most: bytes of memory it may take; 0 for no bound but the
+ * rules above.
  *
- * -EBADMSG: not a zip, or one that breaks a rule above; -EFBIG: more than the limits; -ENOTSUP: several disks;
- * -ENOMEM; what the callback failed with.
+ * -EBADMSG: not a zip, or one that breaks a rule above; -EFBIG: more than the limits; -ENOTSUP: several
+ * disks; -ENOMEM; what the callback failed with.
  */
 int zip_open(codec_read_at read, void *arg, uint64_t size, size_t most, struct zip **out);
 void zip_free(struct zip *z);
@@ -78,15 +79,15 @@ uint64_t zip_end(const struct zip *z);
 bool zip_ambiguous(const struct zip *z);
 
 /*
- * Where in the file the data of an entry begin: behind its local header, which is read for its length only. The
- * range [*off, *off + e->size) has been checked to lie before the directory.
- * -EBADMSG: there is no local header, or the data would reach into the directory.
+ * Where in the file the data of an entry begin: behind its local header, which is read for its length only.
+ * The range [*off, *off + e->size) has been checked to lie before the directory. -EBADMSG: there is no local
+ * header, or the data would reach into the directory.
  */
 int zip_data(const struct zip *z, const struct zip_entry *e, codec_read_at read, void *arg, uint64_t *off);
 
 /*
- * Reads exactly len bytes at off through a callback that may give fewer at a time.  -EBADMSG where the file ends
- * before.
+ * Reads exactly len bytes at off through a callback that may give fewer at a time.  -EBADMSG where the file
+ * ends before.
  */
 int zip_read_full(codec_read_at read, void *arg, uint64_t off, void *buf, size_t len);
 

@@ -63,8 +63,8 @@ int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, ui
 	return zip_write_header_as(w, name, name_len, ZIP_STORED, size, size, out, data);
 }
 
-int zip_write_header_as(struct zip_writer *w, const char *name, size_t name_len, unsigned method, uint64_t size,
-		uint64_t raw_size, struct byte_buf *out, uint64_t *data)
+int zip_write_header_as(struct zip_writer *w, const char *name, size_t name_len, unsigned method,
+		uint64_t size, uint64_t raw_size, struct byte_buf *out, uint64_t *data)
 {
 	uint64_t header = w->off, most = larger(size, raw_size), field = wide_field(most, header), pad;
 	int64_t len = zip_header_length(name_len, most, header, w->align);
@@ -157,30 +157,21 @@ int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *ou
 	return 0;
 }
 
-int zip_write_record(struct zip_writer *w, const uint8_t *record, size_t len)
+/* The end records of a directory of `size` bytes at `at`. */
+static int write_ends(uint64_t at, uint64_t size, uint64_t entries, struct byte_buf *out)
 {
-	int rc = byte_buf_put(&w->directory, record, len);
-
-	w->entries += rc == 0;
-	return rc;
-}
-
-int zip_write_end(struct zip_writer *w, struct byte_buf *out)
-{
-	uint64_t at = w->off, size = w->directory.len, end64 = at + size;
-	uint64_t few = w->entries < 0xffff ? w->entries : 0xffff;
-	int rc = byte_buf_reserve(out, (size_t)size + 98);
+	uint64_t end64 = at + size, few = entries < 0xffff ? entries : 0xffff;
+	int rc = byte_buf_reserve(out, 98);
 
 	if (rc < 0)
 		return rc;
-	byte_buf_put(out, w->directory.p, w->directory.len);
 	byte_buf_put(out, "PK\6\6", 4);
 	byte_buf_le(out, 44, 8);
 	byte_buf_le(out, MADE_BY, 2);
 	byte_buf_le(out, NEEDED, 2);
 	byte_buf_fill(out, 0, 8);
-	byte_buf_le(out, w->entries, 8);
-	byte_buf_le(out, w->entries, 8);
+	byte_buf_le(out, entries, 8);
+	byte_buf_le(out, entries, 8);
 	byte_buf_le(out, size, 8);
 	byte_buf_le(out, at, 8);
 	byte_buf_put(out, "PK\6\7", 4);
@@ -193,25 +184,44 @@ int zip_write_end(struct zip_writer *w, struct byte_buf *out)
 	byte_buf_le(out, few, 2);
 	byte_buf_le(out, size < WIDE ? size : WIDE, 4);
 	byte_buf_le(out, at < WIDE ? at : WIDE, 4);
-	byte_buf_le(out, 0, 2);
-	w->off = end64 + 98;
-	return 0;
+	return byte_buf_le(out, 0, 2);
 }
 
-/* A new record at the end: its bytes go to out, and what the directory says of it to `fresh`. */
-static int write_change(struct zip_writer *w, const struct zip_change *c, struct byte_buf *out, struct byte_buf *fresh)
+int zip_write_end(struct zip_writer *w, struct byte_buf *out)
 {
-	uint64_t data;
-	int rc = zip_write_header(w, c->entry->name, c->entry->name_len, c->bytes->len, out, &data);
+	int rc = byte_buf_reserve(out, w->directory.len + 98);
 
 	if (rc == 0)
-		rc = byte_buf_put(out, c->bytes->p, c->bytes->len);
+		rc = byte_buf_put(out, w->directory.p, w->directory.len);
 	if (rc == 0)
-		rc = zip_write_descriptor(w, zip_crc(0, c->bytes->p, c->bytes->len), out);
+		rc = write_ends(w->off, w->directory.len, w->entries, out);
+	if (rc == 0)
+		w->off += w->directory.len + 98;
+	return rc;
+}
+
+/* A new record at the end: its bytes go to the sink, and what the directory says of it to `fresh`. */
+static int write_change(struct zip_writer *w, const struct zip_change *c, const struct zip_sink *sink,
+		struct byte_buf *fresh)
+{
+	uint32_t crc = zip_crc(0, c->bytes->p, c->bytes->len);
+	struct byte_buf b = { 0 };
+	uint64_t data;
+	int rc = zip_write_header(w, c->entry->name, c->entry->name_len, c->bytes->len, &b, &data);
+
+	if (rc == 0)
+		rc = sink->bytes(sink->arg, b.p, b.len);
+	if (rc == 0)
+		rc = sink->bytes(sink->arg, c->bytes->p, c->bytes->len);
+	b.len = 0;
+	if (rc == 0)
+		rc = zip_write_descriptor(w, crc, &b);
+	if (rc == 0)
+		rc = sink->bytes(sink->arg, b.p, b.len);
+	byte_buf_release(&b);
 	if (rc == 0)
 		rc = byte_buf_put(fresh, w->directory.p, w->directory.len);
 	w->directory.len = 0;
-	w->entries = 0;
 	return rc;
 }
 
@@ -225,60 +235,55 @@ static size_t change_of(const struct zip_change *changes, size_t n, const struct
 	return i;
 }
 
-int zip_write_tails(const struct zip *z, const struct zip_change *changes, size_t n, codec_read_at read, void *arg,
-		struct byte_buf *out, uint64_t *tail)
+/* The old directory, but for the records of what has changed. *size: how long the new one is. */
+static int write_records(const struct zip *z, const struct zip_change *changes, size_t n,
+		const struct byte_buf *fresh, const struct zip_sink *sink, uint64_t *size)
 {
-	struct byte_buf directory = { 0 }, fresh[ZIP_CHANGES_MAX] = { { 0 } };
-	struct zip_writer w;
+	uint64_t len, same = zip_directory(z, &len),
+		      end = same + len; /* from `same` on nothing is written yet */
+	int rc = 0;
+
+	*size = len;
+	for (size_t i = 0; rc == 0 && n > 0 && i < zip_count(z); i++) {
+		const struct zip_entry *e = zip_at(z, i);
+		size_t k = change_of(changes, n, e);
+
+		if (k == n)
+			continue;
+		rc = sink->range(sink->arg, same, e->record - same);
+		if (rc == 0)
+			rc = sink->bytes(sink->arg, fresh[k].p, fresh[k].len);
+		same = e->record + e->record_len;
+		*size += fresh[k].len - (uint64_t)e->record_len;
+	}
+	return rc < 0 ? rc : sink->range(sink->arg, same, end - same);
+}
+
+int zip_write_tail(
+		const struct zip *z, const struct zip_change *changes, size_t n, const struct zip_sink *sink)
+{
+	struct byte_buf fresh[ZIP_CHANGES_MAX] = { { 0 } }, b = { 0 };
 	uint64_t len, at = zip_directory(z, &len);
-	size_t was = out->len, same = 0; /* bytes of the old directory that are copied as they are */
+	struct zip_writer w;
 	int rc;
 
 	if (zip_base(z) != 0 || n > ZIP_CHANGES_MAX)
 		return ckpt_fail(EINVAL, "zip: one of several end to end, or too many changes");
 	zip_writer_init(&w, at, 64);
-	rc = byte_buf_reserve(&directory, (size_t)len + 1);
-	if (rc == 0)
-		rc = zip_read_full(read, arg, at, directory.p, (size_t)len);
+	rc = sink->range(sink->arg, 0, at);
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = write_change(&w, &changes[i], out, &fresh[i]);
+		rc = write_change(&w, &changes[i], sink, &fresh[i]);
 	if (rc == 0)
-		rc = byte_buf_reserve(&w.directory, (size_t)len + 256 * n);
-	/* Records stay in their old order. */
-	for (size_t i = 0; rc == 0 && i < zip_count(z); i++) {
-		const struct zip_entry *e = zip_at(z, i);
-		size_t k = change_of(changes, n, e), off = (size_t)(e->record - at);
-
-		if (k == n)
-			continue;
-		rc = byte_buf_put(&w.directory, directory.p + same, off - same);
-		if (rc == 0)
-			rc = byte_buf_put(&w.directory, fresh[k].p, fresh[k].len);
-		same = off + e->record_len;
-	}
+		rc = write_records(z, changes, n, fresh, sink, &len);
 	if (rc == 0)
-		rc = byte_buf_put(&w.directory, directory.p + same, (size_t)len - same);
-	w.entries = zip_count(z);
+		rc = write_ends(w.off, len, zip_count(z), &b);
 	if (rc == 0)
-		rc = zip_write_end(&w, out);
+		rc = sink->bytes(sink->arg, b.p, b.len);
 	zip_writer_release(&w);
-	byte_buf_release(&directory);
+	byte_buf_release(&b);
 	for (size_t i = 0; i < n; i++)
 		byte_buf_release(&fresh[i]);
-	if (rc < 0) {
-		out->len = was;
-		return rc;
-	}
-	*tail = at;
-	return 0;
-}
-
-int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const struct byte_buf *bytes,
-		codec_read_at read, void *arg, struct byte_buf *out, uint64_t *tail)
-{
-	struct zip_change change = { entry, bytes };
-
-	return zip_write_tails(z, &change, 1, read, arg, out, tail);
+	return rc;
 }
 
 /* Eight tables, for eight bytes a step (Intel's "slicing by 8"). */

@@ -1,16 +1,16 @@
 /*
  * zip_write.h: zips as torch writes them, byte for byte.
  *
- * Formulas of caffe2/serialize/inline_container.cc and its miniz: for a record of S bytes whose local header is at
- * H, with a name of L bytes, an alignment A (64, or what .storage_alignment says) and M = 0xffffffff:
+ * Formulas of caffe2/serialize/inline_container.cc and its miniz: for a record of S bytes whose local header
+ * is at H, with a name of L bytes, an alignment A (64, or what .storage_alignment says) and M = 0xffffffff:
  *
  *   wide = S >= M or H >= M;  field = wide ? 4 + 16 * (S >= M) + 8 * (H >= M) : 0
  *   pad  = -(H + 30 + L + field + 4) mod A;  data begin at H + 30 + L + field + 4 + pad
  *   the next header is at data + S + (S == 0 ? 0 : wide ? 24 : 16)
  *
- * Local headers have no sizes and no checksum (a descriptor behind the data has), and always the zip64 records at
- * the end.  Two uses: a whole new zip, record after record; and the tail of one that exists, whose records stay
- * where they are while its directory is written anew.
+ * Local headers have no sizes and no checksum (a descriptor behind the data has), and always the zip64
+ * records at the end.  Two uses: a whole new zip, record after record; and the tail of one that exists, whose
+ * records stay where they are while its directory is written anew.
  *
  * The writer makes the bytes between the data and keeps count of where they go; the data are the caller's.
  */
@@ -37,29 +37,32 @@ struct zip_writer {
 	unsigned method;
 };
 
-/* Begins a zip whose next byte is at `off`; align of 0 is taken for 64. Released with zip_writer_release(). */
+/*
+ * Begins a zip whose next byte is at `off`; align of 0 is taken for 64. Released with zip_writer_release().
+ */
 void zip_writer_init(struct zip_writer *w, uint64_t off, uint64_t align);
 void zip_writer_release(struct zip_writer *w);
 
 /*
- * Appends a local header to out, and moves on to behind the data: the caller puts `size` bytes there.  *data is
- * where they begin.  -EINVAL: a name that is empty or longer than ZIP_NAME_MAX, an alignment above 65535 that
- * does not fit.
+ * Appends a local header to out, and moves on to behind the data: the caller puts `size` bytes there.  *data
+ * is where they begin.  -EINVAL: a name that is empty or longer than ZIP_NAME_MAX, an alignment above 65535
+ * that does not fit.
  */
 int zip_write_header(struct zip_writer *w, const char *name, size_t name_len, uint64_t size,
 		struct byte_buf *out, uint64_t *data);
 
 /*
- * The same for a record whose data are compressed: `size` bytes that become raw_size by a zip method (ZIP_DEFLATED).
+ * The same for a record whose data are compressed: `size` bytes that become raw_size by a zip method
+ * (ZIP_DEFLATED).
  */
-int zip_write_header_as(struct zip_writer *w, const char *name, size_t name_len, unsigned method, uint64_t size,
-		uint64_t raw_size, struct byte_buf *out, uint64_t *data);
+int zip_write_header_as(struct zip_writer *w, const char *name, size_t name_len, unsigned method,
+		uint64_t size, uint64_t raw_size, struct byte_buf *out, uint64_t *data);
 
-/* Appends what follows the data of that record, and enters it into the directory. crc may be 0: torch does not ask. */
+/*
+ * Appends what follows the data of that record, and enters it into the directory. crc may be 0: torch does
+ * not ask.
+ */
 int zip_write_descriptor(struct zip_writer *w, uint32_t crc, struct byte_buf *out);
-
-/* Enters a record of another zip, which stays where it is: its bytes in that directory, as they are. */
-int zip_write_record(struct zip_writer *w, const uint8_t *record, size_t len);
 
 /* Appends the directory and the end records. */
 int zip_write_end(struct zip_writer *w, struct byte_buf *out);
@@ -68,20 +71,25 @@ int zip_write_end(struct zip_writer *w, struct byte_buf *out);
 int64_t zip_header_length(size_t name_len, uint64_t size, uint64_t header, uint64_t align);
 
 /*
- * A zip with some entries exchanged: [0, *tail) of the file as it is, then *out: header and new bytes of each, and a
- * directory that names the old records and, in the places of those that were exchanged, the new ones.  All other
- * offsets stay.  The bytes of the old entries remain where they were, named by nobody.  n <= ZIP_CHANGES_MAX.
+ * A zip with some entries exchanged: the file as it is up to its directory, then header and new bytes of
+ * each, and a directory that says what the old one said and, in the places of those that were exchanged,
+ * where the new ones are.  All other offsets stay.  The bytes of the old entries remain where they were,
+ * named by nobody.
+ *
+ * It is told in pieces, in order: bytes that are new, and ranges of the file; a change's bytes are told once
+ * and not looked at afterwards.  n <= ZIP_CHANGES_MAX.
  */
 struct zip_change {
 	const struct zip_entry *entry;
 	const struct byte_buf *bytes;
 };
-int zip_write_tails(const struct zip *z, const struct zip_change *changes, size_t n, codec_read_at read, void *arg,
-		struct byte_buf *out, uint64_t *tail);
-
-/* The same for one entry. */
-int zip_write_tail(const struct zip *z, const struct zip_entry *entry, const struct byte_buf *bytes,
-		codec_read_at read, void *arg, struct byte_buf *out, uint64_t *tail);
+struct zip_sink {
+	int (*bytes)(void *arg, const void *p, size_t len);
+	int (*range)(void *arg, uint64_t off, uint64_t len);
+	void *arg;
+};
+int zip_write_tail(
+		const struct zip *z, const struct zip_change *changes, size_t n, const struct zip_sink *sink);
 
 /* CRC-32 of a zip (IEEE 802.3, reflected): of p[0, len) after what gave `crc`, which is 0 at first. */
 uint32_t zip_crc(uint32_t crc, const uint8_t *p, size_t len);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "fs_internal.h"
+#include "view_host.h"
 #include "store/store_stats.h"
 
 enum {
@@ -49,6 +50,9 @@ int fs_open(const char *store_path, const struct fs_options *o, struct fs **out)
 	if (rc < 0)
 		goto close_store;
 	atomic_store(&fs->security, rc > 0);
+	rc = view_host_new(&fs->host);
+	if (rc < 0)
+		goto close_store;
 	*out = fs;
 	return 0;
 
@@ -84,6 +88,7 @@ int fs_close(struct fs *fs)
 		return 0;
 	fs_session_finish(fs);
 	fs_table_release(fs);
+	view_host_free(fs->host);
 	rc = store_close(fs->store);
 	release(fs);
 	return rc;
@@ -92,6 +97,7 @@ int fs_close(struct fs *fs)
 void fs_crash(struct fs *fs)
 {
 	fs_table_release(fs);
+	view_host_free(fs->host);
 	store_crash(fs->store);
 	release(fs);
 }
@@ -105,6 +111,7 @@ void fs_tick(struct fs *fs)
 {
 	if (!fs->readonly)
 		fs_session_tick(fs);
+	view_host_tick(fs->host);
 	store_tick(fs->store);
 }
 

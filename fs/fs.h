@@ -116,12 +116,16 @@ int fs_lseek(struct fs *fs, struct fs_handle *h, uint64_t off, int whence, uint6
 int64_t fs_copy_range(struct fs *fs, const struct fs_caller *c, struct fs_handle *in, uint64_t off_in, struct fs_handle *out,
 		uint64_t off_out, uint64_t len);
 
-/* Entries with "." and ".." first. cookie: 0 from the start. emit non-zero stops. With attrs, each but "." and ".." carries
- * an fs_entry and counts one lookup if emit returned 0. */
+/*
+ * Entries with "." and ".." first. cookie: 0 from the start. emit non-zero stops. With FS_ATTRS, each but "." and ".." carries an
+ * fs_entry and counts one lookup if emit returned 0; a file of a view that can't be understood is shown as one that has no mode and no
+ * size.  With FS_ATTRS_QUICK only those carry one that are known without a file being opened.
+ */
+enum fs_listing { FS_NAMES = 0, FS_ATTRS = 1, FS_ATTRS_QUICK = 2 };
 typedef int (*fs_emit)(void *arg, const char *name, size_t len, uint64_t ino, mode_t type, uint64_t cookie,
 		const struct fs_entry *e);
 int fs_opendir(struct fs *fs, uint64_t ino, struct fs_dir **d);
-int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg);
+int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, enum fs_listing how, fs_emit emit, void *arg);
 void fs_closedir(struct fs *fs, struct fs_dir *d);
 int fs_fsyncdir(struct fs *fs, uint64_t ino);
 

@@ -130,7 +130,7 @@ static int parent_of(struct fs *fs, uint64_t ino, uint64_t *parent)
 	return 0;
 }
 
-static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg)
+static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, enum fs_listing how, fs_emit emit, void *arg)
 {
 	for (uint64_t i = cookie - COOKIES; i < d->n; i++) {
 		const struct shown *s = &d->shown[i];
@@ -138,17 +138,22 @@ static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attr
 		int rc, stop;
 
 		/* A listing may show a number before anybody looked the name up: any but 0 serves. */
-		if (!attrs) {
+		if (how == FS_NAMES) {
 			if (emit(arg, s->name, s->len, FS_VIRTUAL, s->type, i + COOKIES + 1, NULL))
 				return 0;
 			continue;
 		}
-		rc = fs_view_lookup(fs, d->ino, s->name, &entry);
+		rc = fs_view_lookup_listed(fs, d->ino, s->name, how == FS_ATTRS_QUICK, &entry);
 		if (rc == -ENOENT)
 			continue;
+		if (rc == -EAGAIN) {
+			if (emit(arg, s->name, s->len, FS_VIRTUAL, s->type, i + COOKIES + 1, NULL))
+				return 0;
+			continue;
+		}
 		if (rc < 0)
 			return rc;
-		stop = emit(arg, s->name, s->len, entry.st.st_ino, s->type, i + COOKIES + 1, &entry);
+		stop = emit(arg, s->name, s->len, entry.st.st_ino, entry.st.st_mode & S_IFMT, i + COOKIES + 1, &entry);
 		if (stop) {
 			fs_view_forget(fs, entry.st.st_ino, 1);
 			return 0;
@@ -157,7 +162,7 @@ static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attr
 	return 0;
 }
 
-int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_emit emit, void *arg)
+int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, enum fs_listing how, fs_emit emit, void *arg)
 {
 	struct listing l = { .fs = fs, .emit = emit, .arg = arg };
 	uint64_t parent = 0;
@@ -180,8 +185,8 @@ int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, bool attrs, fs_
 		cookie = COOKIE_PARENT;
 	}
 	if (d->ino & FS_VIRTUAL)
-		return list_view(fs, d, cookie, attrs, emit, arg);
-	rc = store_readdir(fs->store, d->ino, cookie - COOKIES, attrs, emit_entry, &l);
+		return list_view(fs, d, cookie, how, emit, arg);
+	rc = store_readdir(fs->store, d->ino, cookie - COOKIES, how != FS_NAMES, emit_entry, &l);
 	if (l.rc < 0)
 		return l.rc;
 	return rc < 0 ? rc : 0;

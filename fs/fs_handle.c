@@ -107,10 +107,10 @@ int fs_open_file(struct fs *fs, const struct fs_caller *c, uint64_t ino, int fla
 	if (!h)
 		return -ENOMEM;
 	if (ino & FS_VIRTUAL) {
-		rc = fs_view_open(fs, ino, &h->view);
+		rc = fs_view_open(fs, ino, c && c->kernel, &h->view);
 		if (rc < 0)
 			goto free_handle;
-		h->keep_cache = !h->view.unsized; /* a version of the past stays as it is */
+		h->keep_cache = !h->view.unsized; /* a number stands for one content */
 		*out = h;
 		return 0;
 	}

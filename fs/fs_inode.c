@@ -282,6 +282,7 @@ void fs_notify_change(struct fs *fs, uint64_t ino, const char *name)
 
 void fs_notify_outside(struct fs *fs, const struct fs_caller *c, uint64_t ino, const char *name)
 {
+	atomic_fetch_add(&fs->changes, 1);
 	if (c && !c->kernel)
 		fs_notify_change(fs, ino, name);
 }

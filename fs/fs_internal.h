@@ -6,6 +6,7 @@
  *   fs_handle.c   open files                    fs_change.c   what each change of content passes
  *   fs_session.c  publish or abandon what was written          fs_dying.c    who closed
  *   fs_view.c     the names beginning with '@'  fs_dir.c, fs_xattr.c, fs_path.c
+ *   view_host.h  views of checkpoints
  *
  * An inode that was merely looked up costs 48 bytes and its share of a hash table, since there may be a million; all that an
  * open file needs (locks, store_file, handles) is in its body, which lives from the first open to the last release, longer
@@ -133,6 +134,7 @@ struct fs {
 	struct fs_shard shards[FS_SHARDS];
 	atomic_ullong gone;       /* grows whenever an inode lost its last name */
 	atomic_ullong published;  /* grows whenever a session was published, before its body may go */
+	atomic_ullong changes;    /* grows with whatever else of the tree changed that views show: names, owners, times */
 	pthread_rwlock_t names;
 
 	pthread_rwlock_t notify_lock; /* guards the two below; shared while notify runs */
@@ -140,6 +142,7 @@ struct fs {
 	void *notify_arg;
 
 	struct fs_views *views;
+	struct view_host *host;       /* what views of checkpoints share */
 };
 
 /* Drops the tree as a crash would (tests). */
@@ -238,7 +241,7 @@ bool fs_no_room(int rc);
 
 /* Tells the adapter; no lock held. name NULL: data and attributes of ino. */
 void fs_notify_change(struct fs *fs, uint64_t ino, const char *name);
-/* The same when `c` did not come through the kernel. */
+/* The same when `c` did not come through the kernel.  Called after every change; counts them (fs.changes). */
 void fs_notify_outside(struct fs *fs, const struct fs_caller *c, uint64_t ino, const char *name);
 
 #endif

@@ -5,6 +5,9 @@
  * of its own, which it keeps until it is forgotten; looked up again it is the same, so that the kernel sees one inode. Numbers are
  * never used twice in the life of the process.
  *
+ * A number stands for one content (struct fs_mark): when the path shows another one, the next lookup makes another node, and
+ * the one before is as a file that was renamed over.  It remembers what it looked like, for those who have it open.
+ *
  * `@` itself is a view too: a directory with a symlink to each of the others, for people who wonder what there is.
  */
 #include <errno.h>
@@ -22,6 +25,11 @@ struct node {
 	uint64_t refs;
 	struct node *next_ino, *next_key;
 	const struct fs_view *view;
+	struct fs_mark mark;
+	/* as it was last seen; of a mark that is known */
+	struct timespec mtime;
+	uint64_t size;
+	uint32_t mode, uid, gid;
 	size_t len;       /* of the key */
 	char key[];       /* "@view" or "@view/path", terminated */
 };
@@ -34,35 +42,39 @@ struct fs_views {
 	uint64_t next;
 };
 
-enum { SLOTS_FIRST = 256 };
+enum {
+	SLOTS_FIRST = 256,
+	TRIES = 16,       /* looks at a path that is replaced all the time */
+};
 
 /* --- the view that lists the views ------------------------------------------------------------------- */
 
 static const struct fs_view view_list;
-static const struct fs_view *const views[] = { &view_list, &fs_view_history, &fs_view_stats };
+static const struct fs_view *const views[] = { &view_list, &fs_view_history, &fs_view_stats, &fs_view_forms, &fs_view_tree,
+	&fs_view_runs };
 enum { VIEWS = sizeof(views) / sizeof(views[0]) };
 
-static const struct fs_view *listed_view(const char *name)
-{
-	for (size_t i = 0; i < VIEWS; i++)
-		if (strcmp(views[i]->listed, name) == 0)
-			return views[i];
-	return NULL;
-}
+/* One view may answer to many names; these are shown. */
+static const char *const shown[] = { "@cpu", "@cuda", "@auto", "@fp32", "@fp16", "@bf16", "@summary", "@json", "@tree",
+	"@safetensors", "@runs", "@history", "@stats" };
+enum { SHOWN = sizeof(shown) / sizeof(shown[0]) };
 
-static int list_stat(struct fs *fs, const char *name, const char *path, struct stat *st)
+static int list_stat(struct fs *fs, const char *name, const char *path, struct fs_view_look *look)
 {
 	(void)fs;
 	(void)name;
 	if (path[0] == '\0') {
-		st->st_mode = S_IFDIR | 0555;
+		look->st.st_mode = S_IFDIR | 0555;
 		return 0;
 	}
-	if (!listed_view(path))
-		return ckpt_fail(ENOENT, "no view '%s'", path);
-	st->st_mode = S_IFLNK | 0777;
-	st->st_size = (off_t)(strlen("../") + strlen(path));
-	return 0;
+	for (size_t i = 0; i < SHOWN; i++) {
+		if (strcmp(shown[i], path) == 0) {
+			look->st.st_mode = S_IFLNK | 0777;
+			look->st.st_size = (off_t)(strlen("../") + strlen(path));
+			return 0;
+		}
+	}
+	return ckpt_fail(ENOENT, "no view '%s'", path);
 }
 
 static int list_list(struct fs *fs, const char *name, const char *path, fs_view_emit emit, void *arg)
@@ -70,8 +82,8 @@ static int list_list(struct fs *fs, const char *name, const char *path, fs_view_
 	(void)fs;
 	(void)name;
 	(void)path;
-	for (size_t i = 0; i < VIEWS; i++) {
-		int rc = views[i] == &view_list ? 0 : emit(arg, views[i]->listed, strlen(views[i]->listed), S_IFLNK);
+	for (size_t i = 0; i < SHOWN; i++) {
+		int rc = emit(arg, shown[i], strlen(shown[i]), S_IFLNK);
 
 		if (rc)
 			return rc;
@@ -94,16 +106,16 @@ static ssize_t list_readlink(struct fs *fs, const char *name, const char *path, 
 }
 
 static const struct fs_view view_list = {
-	.listed = "@",
+	.name = "@",
 	.stat = list_stat,
 	.list = list_list,
 	.readlink = list_readlink,
 };
 
-static const struct fs_view *view_of(const char *name)
+const struct fs_view *fs_view_of(const char *name)
 {
 	for (size_t i = 0; i < VIEWS; i++)
-		if (views[i]->answers ? views[i]->answers(name) : strcmp(views[i]->listed, name) == 0)
+		if (views[i]->name ? strcmp(views[i]->name, name) == 0 : views[i]->answers(name))
 			return views[i];
 	return NULL;
 }
@@ -136,11 +148,11 @@ static struct node *find_ino(struct fs_views *v, uint64_t ino)
 }
 
 /* Lock held. */
-static struct node *find_key(struct fs_views *v, const char *key, size_t len)
+static struct node *find_key(struct fs_views *v, const char *key, size_t len, const struct fs_mark *mark)
 {
 	struct node *n = *slot_by_key(v->by_key, v->nslots, key, len);
 
-	while (n && (n->len != len || memcmp(n->key, key, len) != 0))
+	while (n && (n->len != len || memcmp(n->key, key, len) != 0 || !fs_mark_same(&n->mark, mark)))
 		n = n->next_key;
 	return n;
 }
@@ -185,20 +197,21 @@ static void grow(struct fs_views *v)
 	free(was);
 }
 
-/* One reference to the node of this key. *ino gets its number. */
-static int node_ref(struct fs_views *v, const struct fs_view *view, const char *key, uint64_t *ino)
+/* One reference to the node of this key and mark. *ino gets its number. */
+static int node_ref(struct fs_views *v, const struct fs_view *view, const char *key, const struct fs_view_look *look,
+		uint64_t *ino)
 {
 	size_t len = strlen(key);
 	struct node *n;
 
 	pthread_mutex_lock(&v->lock);
-	n = find_key(v, key, len);
+	n = find_key(v, key, len, &look->mark);
 	if (!n) {
 		if (v->count >= v->nslots)
 			grow(v);
 		n = malloc(sizeof(*n) + len + 1);
 		if (n) {
-			*n = (struct node){ .ino = FS_VIRTUAL | v->next++, .view = view, .len = len };
+			*n = (struct node){ .ino = FS_VIRTUAL | v->next++, .view = view, .mark = look->mark, .len = len };
 			memcpy(n->key, key, len + 1);
 			insert(v, n);
 			v->count++;
@@ -207,6 +220,11 @@ static int node_ref(struct fs_views *v, const struct fs_view *view, const char *
 	if (n) {
 		n->refs++;
 		*ino = n->ino;
+		n->mode = look->st.st_mode;
+		n->uid = look->st.st_uid;
+		n->gid = look->st.st_gid;
+		n->size = (uint64_t)look->st.st_size;
+		n->mtime = look->st.st_mtim;
 	}
 	pthread_mutex_unlock(&v->lock);
 	return n ? 0 : ckpt_fail(ENOMEM, "no memory for '%s'", key);
@@ -215,6 +233,8 @@ static int node_ref(struct fs_views *v, const struct fs_view *view, const char *
 /* A copy of a node's key (caller frees), cut in place into the view's name and the path in it. */
 struct place {
 	const struct fs_view *view;
+	struct fs_mark mark;
+	struct stat was;  /* what the node remembers; of a mark that is known */
 	char *name;
 	const char *path;
 };
@@ -230,6 +250,12 @@ static int place_of(struct fs *fs, uint64_t ino, struct place *out)
 	if (n) {
 		key = strdup(n->key);
 		out->view = n->view;
+		out->mark = n->mark;
+		out->was = (struct stat){ .st_mode = n->mode, .st_uid = n->uid, .st_gid = n->gid };
+		out->was.st_size = (off_t)n->size;
+		out->was.st_blocks = (blkcnt_t)(n->size / 512 + (n->size % 512 != 0));
+		out->was.st_blksize = 4096;
+		out->was.st_mtim = out->was.st_atim = out->was.st_ctim = n->mtime;
 	}
 	pthread_mutex_unlock(&v->lock);
 	if (!n)
@@ -311,12 +337,21 @@ void fs_views_free(struct fs_views *v)
 
 /* --- what the tree asks ------------------------------------------------------------------------------ */
 
-static int stat_place(struct fs *fs, const struct place *p, struct stat *st)
+int fs_view_look(struct fs *fs, const struct fs_view *v, const char *name, const char *path, struct fs_view_look *look)
 {
-	/* What a view does not say otherwise. A link count of 1 keeps find(1) from counting directories by it. */
-	*st = (struct stat){ .st_nlink = 1, .st_blksize = 4096, .st_uid = geteuid(), .st_gid = getegid() };
-	st->st_atim = st->st_mtim = st->st_ctim = fs->born;
-	return p->view->stat(fs, p->name, p->path, st);
+	int rc;
+
+	for (unsigned try = 0;; try++) {
+		struct stat *st = &look->st;
+
+		/* What a view does not say otherwise. A link count of 1 keeps find(1) from counting directories by it. */
+		*st = (struct stat){ .st_nlink = 1, .st_blksize = 4096, .st_uid = geteuid(), .st_gid = getegid() };
+		st->st_atim = st->st_mtim = st->st_ctim = fs->born;
+		look->mark = (struct fs_mark){ 0 };
+		rc = v->stat(fs, name, path, look);
+		if (rc != -ESTALE || try == TRIES)
+			return rc;
+	}
 }
 
 /* "@a/b" for ("@a", "b"); the name alone without a directory. Caller frees. */
@@ -366,9 +401,11 @@ static int key_below(struct fs *fs, uint64_t parent, const char *name, char **ou
 	return 0;
 }
 
-int fs_view_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *out)
+/* listed: what can't be told of a name does not matter, it is there. */
+static int lookup(struct fs *fs, uint64_t parent, const char *name, bool quick, bool listed, struct fs_entry *out)
 {
-	struct place p;
+	struct fs_view_look look = { .quick = quick };
+	const struct fs_view *view;
 	char *key = NULL, *slash;
 	uint64_t ino = 0;
 	int rc;
@@ -391,19 +428,25 @@ int fs_view_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_e
 	slash = strchr(key, '/');
 	if (slash)
 		*slash = '\0';
-	p = (struct place){ .view = view_of(key), .name = key, .path = slash ? slash + 1 : "" };
-	if (!p.view) {
+	view = fs_view_of(key);
+	if (!view) {
 		rc = ckpt_fail(ENOENT, "no view '%s'", key);
 		goto free_key;
 	}
-	rc = stat_place(fs, &p, &out->st);
+	rc = fs_view_look(fs, view, key, slash ? slash + 1 : "", &look);
+	if (rc < 0 && listed && rc != -ENOENT && rc != -ENOMEM) {
+		look.st.st_mode = S_IFREG; /* whoever opens it hears why */
+		look.mark = (struct fs_mark){ 0 };
+		rc = 0;
+	}
 	if (rc < 0)
 		goto free_key;
 	if (slash)
 		*slash = '/';
-	rc = node_ref(fs->views, p.view, key, &ino);
+	rc = node_ref(fs->views, view, key, &look, &ino);
 	if (rc < 0)
 		goto free_key;
+	out->st = look.st;
 	out->st.st_ino = ino;
 	out->settled = false;
 free_key:
@@ -411,14 +454,33 @@ free_key:
 	return rc;
 }
 
+int fs_view_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *out)
+{
+	return lookup(fs, parent, name, false, false, out);
+}
+
+int fs_view_lookup_listed(struct fs *fs, uint64_t parent, const char *name, bool quick, struct fs_entry *out)
+{
+	int rc = lookup(fs, parent, name, quick, !quick, out);
+
+	return quick && rc < 0 && rc != -ENOENT ? -EAGAIN : rc;
+}
+
 int fs_view_getattr(struct fs *fs, uint64_t ino, struct fs_entry *out)
 {
+	struct fs_view_look look = { .quick = false };
 	struct place p;
 	int rc = place_of(fs, ino, &p);
 
 	if (rc < 0)
 		return rc;
-	rc = stat_place(fs, &p, &out->st);
+	rc = fs_view_look(fs, p.view, p.name, p.path, &look);
+	/* The path shows something else by now, or nothing: what is open is what it was, without a name. */
+	if (fs_mark_known(&p.mark) && (rc < 0 || !fs_mark_same(&p.mark, &look.mark))) {
+		look.st = p.was;
+		rc = 0;
+	}
+	out->st = look.st;
 	out->st.st_ino = ino;
 	out->settled = false;
 	free(p.name);
@@ -440,31 +502,40 @@ ssize_t fs_view_readlink(struct fs *fs, uint64_t ino, char *buf, size_t cap)
 	return n;
 }
 
-int fs_view_open(struct fs *fs, uint64_t ino, struct fs_view_file *out)
+int fs_view_open(struct fs *fs, uint64_t ino, bool exact, struct fs_view_file *out)
 {
 	struct place p;
 	int rc = place_of(fs, ino, &p);
 
 	if (rc < 0)
 		return rc;
-	if (p.view->open)
-		rc = p.view->open(fs, p.name, p.path, out);
-	else
+	if (p.view->open) {
+		for (unsigned try = 0;; try++) {
+			rc = p.view->open(fs, p.name, p.path, out);
+			if (rc != -ESTALE || try == TRIES)
+				break;
+		}
+	} else {
 		rc = ckpt_fail(EISDIR, "'%s/%s' is no file", p.name, p.path);
+	}
+	if (rc == 0 && exact && !fs_mark_same(&p.mark, &out->mark)) {
+		out->close(out);
+		rc = ckpt_fail(ESTALE, "'%s/%s' was replaced", p.name, p.path);
+	}
 	free(p.name);
 	return rc;
 }
 
 int fs_view_list(struct fs *fs, uint64_t ino, fs_view_emit emit, void *arg)
 {
+	struct fs_view_look look = { .quick = false };
 	struct place p;
-	struct stat st;
 	int rc = place_of(fs, ino, &p);
 
 	if (rc < 0)
 		return rc;
-	rc = stat_place(fs, &p, &st);
-	if (rc == 0 && (!S_ISDIR(st.st_mode) || !p.view->list))
+	rc = fs_view_look(fs, p.view, p.name, p.path, &look);
+	if (rc == 0 && (!S_ISDIR(look.st.st_mode) || !p.view->list))
 		rc = ckpt_fail(ENOTDIR, "'%s/%s' is no directory", p.name, p.path);
 	if (rc == 0)
 		rc = p.view->list(fs, p.name, p.path, emit, arg);
@@ -476,6 +547,7 @@ int fs_view_list(struct fs *fs, uint64_t ino, fs_view_emit emit, void *arg)
 uint64_t fs_view_parent(struct fs *fs, uint64_t ino)
 {
 	struct fs_views *v = fs->views;
+	const struct fs_mark none = { 0 }; /* directories have none */
 	uint64_t parent = FS_ROOT;
 	struct node *n, *up = NULL;
 	size_t len = 0;
@@ -486,7 +558,7 @@ uint64_t fs_view_parent(struct fs *fs, uint64_t ino)
 		for (len = n->len; len > 0 && n->key[len - 1] != '/';)
 			len--;
 		if (len > 0)
-			up = find_key(v, n->key, len - 1);
+			up = find_key(v, n->key, len - 1, &none);
 	}
 	if (len > 0)
 		parent = up ? up->ino : FS_VIRTUAL;

@@ -118,7 +118,8 @@ static void list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *
 	struct listing l = { .req = req, .plus = plus, .buf = fuse_scratch(size), .size = size };
 	int rc = -ENOMEM;
 	if (l.buf != NULL)
-		rc = fs_readdir(tree(req), dir_handle(fi)->dir, (uint64_t)off, plus, add_entry, &l);
+		rc = fs_readdir(tree(req), dir_handle(fi)->dir, (uint64_t)off, plus ? FS_ATTRS_QUICK : FS_NAMES,
+				add_entry, &l);
 	/*
 	 * Entries already in the answer count as looked up, so they must be delivered; the error shows at
 	 * the next call.

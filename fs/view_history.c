@@ -144,8 +144,9 @@ static int live_path(struct fs *fs, const char *path, struct store_attr *out)
 	return rc;
 }
 
-static int history_stat(struct fs *fs, const char *name, const char *path, struct stat *st)
+static int history_stat(struct fs *fs, const char *name, const char *path, struct fs_view_look *look)
 {
+	struct stat *st = &look->st;
 	struct naming newest = { .path = path, .len = strlen(path) };
 	struct store_past past;
 	struct store_attr live;
@@ -193,6 +194,7 @@ static int history_stat(struct fs *fs, const char *name, const char *path, struc
 	st->st_mtim = past.attr.mtime;
 	st->st_ctim.tv_sec = past.ended / 1000000000;
 	st->st_ctim.tv_nsec = past.ended % 1000000000;
+	look->mark.version = past.version;
 	return 0;
 }
 
@@ -252,11 +254,12 @@ static int history_open(struct fs *fs, const char *name, const char *path, struc
 	out->read = content_read;
 	out->close = content_close;
 	out->size = past.attr.size;
+	out->mark.version = past.version;
 	return 0;
 }
 
 const struct fs_view fs_view_history = {
-	.listed = "@history",
+	.name = "@history",
 	.stat = history_stat,
 	.list = history_list,
 	.open = history_open,

@@ -85,6 +85,9 @@ static int make_text(struct fs *fs, char **text, size_t *len)
 		{ "cache_hits", s.cache_hits }, { "cache_misses", s.cache_misses }, { "chunks_prefetched", s.prefetched },
 		{ "bytes_decoded", s.decoded_bytes },
 	};
+	const struct figure later[] = {
+		{ "differences_postponed", s.postponed }, { "differences_taken", s.taken }, { "differences_passed", s.passed },
+	};
 	const struct figure gc[] = {
 		{ "gc_runs", s.gc_runs }, { "gc_chunks", s.gc_chunks }, { "gc_bytes", s.gc_bytes },
 	};
@@ -97,6 +100,7 @@ static int make_text(struct fs *fs, char **text, size_t *len)
 		{ "in the store", stored, sizeof(stored) / sizeof(stored[0]) },
 		{ "written since it was opened", written, sizeof(written) / sizeof(written[0]) },
 		{ "read since it was opened", read, sizeof(read) / sizeof(read[0]) },
+		{ "put off, and taken in idle time", later, sizeof(later) / sizeof(later[0]) },
 		{ "collected since it was opened", gc, sizeof(gc) / sizeof(gc[0]) },
 		{ "now", now, sizeof(now) / sizeof(now[0]) },
 	};
@@ -116,8 +120,9 @@ static int make_text(struct fs *fs, char **text, size_t *len)
 	return 0;
 }
 
-static int stats_stat(struct fs *fs, const char *name, const char *path, struct stat *st)
+static int stats_stat(struct fs *fs, const char *name, const char *path, struct fs_view_look *look)
 {
+	struct stat *st = &look->st;
 	char *text;
 	size_t len;
 	int rc;
@@ -166,7 +171,7 @@ static int stats_open(struct fs *fs, const char *name, const char *path, struct 
 }
 
 const struct fs_view fs_view_stats = {
-	.listed = "@stats",
+	.name = "@stats",
 	.stat = stats_stat,
 	.open = stats_open,
 };

@@ -137,12 +137,13 @@ void chunk_base_take(struct store *s, uint64_t id, struct chunk_base *out)
 		return;
 	}
 	out->id = id;
+	out->pinned = true;
 }
 
 void chunk_base_drop(struct store *s, struct chunk_base *b)
 {
 	chunk_put(b->buf);
-	if (b->id)
+	if (b->pinned)
 		chunk_unpin(s, b->id);
 	*b = (struct chunk_base){ 0 };
 }

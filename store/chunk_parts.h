@@ -13,6 +13,7 @@
  *   recompress_idle.c  differences that were put off, taken when nobody writes
  *   gc.c           collection
  *   gc_mark.c      what is live
+ *   gc_bases.c     bases that only differences hold
  */
 #ifndef CHUNK_PARTS_H
 #define CHUNK_PARTS_H
@@ -170,10 +171,11 @@ void chunk_bases_find(struct store *s, uint64_t pred, const struct live *live, s
 /* A difference so small that its chain may go on: payload against plain bytes. */
 bool chunk_step_tiny(size_t payload_len, size_t raw_len);
 
-/* A base in hand: pinned, and its plain bytes. buf is NULL when there is none. */
+/* A base in hand: pinned (but by the collector, who is the one that pins keep off), and its plain bytes. buf NULL: none. */
 struct chunk_base {
 	uint64_t id;
 	struct chunk_buf *buf;
+	bool pinned;
 };
 /* A base is a saving, never a duty: one that is missing or damaged leaves *out empty. */
 void chunk_base_take(struct store *s, uint64_t id, struct chunk_base *out);
@@ -403,6 +405,13 @@ struct gc {
 	int64_t next_ns;           /* CLOCK_MONOTONIC: no automatic one before */
 	atomic_bool finished, stop, hurry;
 };
+/*
+ * Stores dependents of dead bases anew where that lets the base go and saves space (gc_bases.c), for the bits of dead[]
+ * up to max; *freed is how many nobody leans on any more.  The bit of a base that is worth its keep is cleared.  tell()
+ * stops it with non-zero.
+ */
+int gc_free_bases(struct store *s, uint64_t *dead, uint64_t max, int (*tell)(void *arg, uint64_t freed), void *arg,
+		uint64_t *freed);
 int gc_open(struct store *s);
 void gc_close(struct store *s);
 

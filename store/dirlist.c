@@ -54,7 +54,7 @@ static int take(struct store *s, sqlite3_stmt *st, bool attrs, struct batch *b)
 	memcpy(b->names + b->names_len, sqlite3_column_blob(st, 2), len);
 	b->names_len += len;
 	if (attrs)
-		tree_read_attr(st, 4, e->d.ino, &e->attr);
+		tree_read_attr(s, st, 4, e->d.ino, &e->attr);
 	b->n++;
 	return 0;
 }

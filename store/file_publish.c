@@ -487,8 +487,8 @@ static int change_tree(struct store_file *f, struct making *m)
 		sqlite3_bind_int64(st, 1, (int64_t)f->ino);
 		sqlite3_bind_int64(st, 2, (int64_t)f->size);
 		sqlite3_bind_int64(st, 3, (int64_t)m->data);
-		sqlite3_bind_int64(st, 4, f->mtime);
-		sqlite3_bind_int64(st, 5, f->ctime);
+		sqlite3_bind_int64(st, 4, (int64_t)((uint64_t)f->mtime - (uint64_t)meta_ns(old.btime)));
+		sqlite3_bind_int64(st, 5, (int64_t)((uint64_t)f->ctime - (uint64_t)meta_ns(old.btime)));
 		sqlite3_bind_int64(st, 6, (int64_t)m->id);
 		rc = meta_exec(s, st);
 	}

@@ -11,7 +11,9 @@
  *      staged? the base of a row that is still there?  Ids fall during the sweep, so that a difference goes before its
  *      base; a base with a smaller dependent is left for another round.  Rows first, then their index rows: a crash in
  *      between leaves an index row for nothing, which is harmless, and which the next run takes away.
- *   6. Free pages go to the end of the file and off it, a few at a time.
+ *   6. What is left of the candidates are bases of something that stays.  Those are taken out from under it where that
+ *      saves space (gc_bases.c), and swept in another round.
+ *   7. Free pages go to the end of the file and off it, a few at a time.
  *
  * A matching chunk may be found by a worker at any moment: it pins first and then looks whether the row is (still) there
  * (chunk_index.c), the sweep looks for pins and then deletes, both under the chunks lock, so one of them sees the other.
@@ -260,7 +262,7 @@ static int sweep_some(struct run *r, uint64_t *at, struct batch *b)
 	return unindex(s, b->keys, b->n);
 }
 
-static int sweep(struct run *r)
+static int sweep_all(struct run *r)
 {
 	struct batch b = { 0 };
 	uint64_t before;
@@ -282,6 +284,28 @@ static int sweep(struct run *r)
 		}
 	} while (rc == 0 && b.again && r->res.chunks > before);
 	free(b.keys);
+	return rc;
+}
+
+static int tell_freed(void *arg, uint64_t freed)
+{
+	struct run *r = arg;
+
+	return tell(r, r->res.chunks + freed, r->candidates, false);
+}
+
+/* Sweeps, and again as long as bases can be taken out from under what stays. Short of space there is no room for that. */
+static int sweep(struct run *r)
+{
+	uint64_t freed;
+	int rc;
+
+	do {
+		freed = 0;
+		rc = sweep_all(r);
+		if (rc == 0 && !store_short_of_space(r->s))
+			rc = gc_free_bases(r->s, r->dead, r->max, tell_freed, r, &freed);
+	} while (rc == 0 && freed);
 	if (rc == 0 && r->stale)
 		rc = walk_index(r, true);
 	return rc;

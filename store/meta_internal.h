@@ -25,7 +25,8 @@
 struct store;
 
 /*
- * Tables (the schema itself is in meta_schema.c; ckptfs-format(5) documents it).  All times are ns since the epoch.
+ * Tables (the schema itself is in meta_schema.c; ckptfs-format(5) documents it).  All times are ns since the epoch, but
+ * for inode.atime, mtime and ctime, which are differences to its btime (tree_internal.h)
  *
  *   config(key TEXT PRIMARY KEY, value)                       format version, store uuid, id high-water marks
  *   inode(ino INTEGER PRIMARY KEY, mode, nlink, uid, gid, rdev, size, data, atime, mtime, ctime, btime,

@@ -91,6 +91,11 @@ static const char format_1[] =
  * What may be pooled (pool_internal.h) is found by a partial index, whose condition stands in the queries word by word.
  */
 static const char format_2[] =
+	/* Times become differences to btime (tree.c); what would not fit, before 1823 or after 2189, is moved there. */
+	"UPDATE inode SET btime = max(-2305843009213693952, min(btime, 4611686018427387904));"
+	"UPDATE inode SET atime = max(-4611686018427387904, min(atime, 6917529027641081855)) - btime,"
+	" mtime = max(-4611686018427387904, min(mtime, 6917529027641081855)) - btime,"
+	" ctime = max(-4611686018427387904, min(ctime, 6917529027641081855)) - btime;"
 	"CREATE TABLE derived("
 	" version INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY(version, key)"
 	") STRICT, WITHOUT ROWID;"
@@ -147,7 +152,7 @@ static int put_root(struct store *s, sqlite3 *db)
 	sqlite3_stmt *st;
 
 	if (sqlite3_prepare_v2(db, "INSERT INTO inode(ino, mode, nlink, uid, gid, atime, mtime, ctime, btime, parent)"
-			" VALUES(?1, ?2, 2, ?3, ?4, ?5, ?5, ?5, ?5, ?1)", -1, &st, NULL) != SQLITE_OK)
+			" VALUES(?1, ?2, 2, ?3, ?4, 0, 0, 0, ?5, ?1)", -1, &st, NULL) != SQLITE_OK)
 		return meta_fail(s);
 	sqlite3_bind_int64(st, 1, STORE_ROOT);
 	sqlite3_bind_int64(st, 2, S_IFDIR | 0755);

@@ -39,7 +39,7 @@ void pool_close(struct store *s)
 {
 	if (!s->pool)
 		return;
-	codec_ctx_free(s->pool->ctx);
+	pool_rest_encoders(s->pool);
 	free(s->pool->plan);
 	pthread_mutex_destroy(&s->pool->lock);
 	free(s->pool);
@@ -90,7 +90,7 @@ static int walk_some(struct store *s, uint64_t *after, int64_t rested, uint64_t 
 {
 	struct pool *p = s->pool;
 	struct { struct pool_member m; int64_t cookie; } row[WALK_ROWS];
-	sqlite3_stmt *st = meta_stmt(s, "SELECT v.id, v.ino, v.size, i.parent, i.cookie, i.ctime, i.version "
+	sqlite3_stmt *st = meta_stmt(s, "SELECT v.id, v.ino, v.size, i.parent, i.cookie, i.ctime + i.btime, i.version "
 			"FROM version v INDEXED BY version_inline JOIN inode i ON i.ino = v.ino "
 			"WHERE v.id > ?1 AND " META_POOLABLE " ORDER BY v.id LIMIT 256");
 	int rc, seen = 0;
@@ -192,7 +192,7 @@ int pool_all(struct store *s, uint64_t least, bool rested, int64_t until)
 	p->n = p->next = 0;
 	p->cursor = 0;
 	while (rc == 0 && !over && (!until || monotonic() < until))
-		rc = pool_some(s, least, rested, POOL_WINDOW / POOL_MAX + 1, &over);
+		rc = pool_some(s, least, rested, POOL_TURN, &over);
 	pthread_mutex_unlock(&p->lock);
 	return rc;
 }
@@ -211,11 +211,9 @@ int pool_tick(struct store *s)
 	if (p->next < p->n || p->cursor || !p->round_ns || now - p->round_ns >= POOL_ROUND_NS) {
 		if (p->next == p->n && !p->cursor)
 			p->round_ns = now;
-		rc = pool_some(s, POOL_MIN, true, POOL_TICK_CHUNKS, &over);
-		if (over) {
-			codec_ctx_free(p->ctx); /* some MiB that nobody needs for a while */
-			p->ctx = NULL;
-		}
+		rc = pool_some(s, POOL_MIN, true, POOL_TURN, &over);
+		if (over)
+			pool_rest_encoders(p);
 	}
 	bool thin = rc == 0 && atomic_load(&p->died) && now - p->thin_ns >= POOL_THIN_NS;
 

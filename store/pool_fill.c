@@ -2,7 +2,7 @@
  * pool_fill.c: a pool is made (pool_internal.h).
  *
  *   1. the contents of the members are read and joined; one that can't be read is left where it is
- *   2. the chunk goes the way of all chunks, with an encoder of ours that takes its time
+ *   2. the chunk goes the way of all chunks, with an encoder of ours that takes its time; two are under way at once
  *   3. the chunks of a turn are committed, once
  *   4. for each, one transaction: members that nobody has open and that are what they were get a manifest in place of
  *      their inline content
@@ -19,6 +19,7 @@
 struct filled {
 	struct pool_member *m;     /* in the plan */
 	size_t n;
+	struct chunk_job *j;       /* under way */
 	uint64_t id, batch;
 };
 
@@ -65,8 +66,8 @@ static int read_member(struct store *s, struct pool_member *m, uint8_t *raw, uin
 	return rc;
 }
 
-/* Steps 1 and 2 for the plan's next members. out->n 0: none of them was left. */
-static int store_one(struct store *s, struct filled *out)
+/* Step 1, and 2 begins, for the plan's next members. out->n 0: none of them was left. */
+static int start_one(struct store *s, struct codec_ctx *ctx, struct filled *out)
 {
 	struct pool *p = s->pool;
 	uint8_t *raw = malloc(POOL_MAX);
@@ -99,19 +100,34 @@ static int store_one(struct store *s, struct filled *out)
 		goto out;
 	}
 	raw = NULL;
-	j->ctx = p->ctx;
+	j->ctx = ctx;
 	rc = chunk_submit(s, j);
-	if (rc == 0)
-		rc = chunk_wait(s, j);
 	if (rc == 0) {
-		out->id = j->id;
-		out->batch = j->batch;
+		out->j = j;
+		j = NULL;
 	}
 out:
 	chunk_job_unref(j);
 	free(raw);
 	if (rc)
 		out->n = 0;
+	return rc;
+}
+
+/* Step 2 ends. */
+static int finish_one(struct store *s, struct filled *c)
+{
+	int rc;
+
+	if (!c->j)
+		return 0;
+	rc = chunk_wait(s, c->j);
+	if (rc == 0) {
+		c->id = c->j->id;
+		c->batch = c->j->batch;
+	}
+	chunk_job_unref(c->j);
+	c->j = NULL;
 	return rc;
 }
 
@@ -140,10 +156,10 @@ static void mark_busy(struct store *s, struct pool_member *m, size_t n)
 	}
 }
 
-/* Is the member's inline content what was read? 1, 0, -errno. In a transaction. */
-static int same(struct store *s, const struct pool_member *m)
+/* Is the member's inline content what was read? 1 and its `data`, 0, -errno. In a transaction. */
+static int same(struct store *s, const struct pool_member *m, int64_t *data)
 {
-	sqlite3_stmt *st = meta_stmt(s, "SELECT substr(content, 1, 13), size FROM version WHERE id = ?1 AND tail = 0 AND"
+	sqlite3_stmt *st = meta_stmt(s, "SELECT substr(content, 1, 13), size, data FROM version WHERE id = ?1 AND tail = 0 AND"
 			" content IS NOT NULL");
 	int rc;
 
@@ -151,23 +167,39 @@ static int same(struct store *s, const struct pool_member *m)
 		return meta_fail(s);
 	sqlite3_bind_int64(st, 1, (int64_t)m->version);
 	rc = meta_step(s, st);
-	if (rc == 1)
+	if (rc == 1) {
 		rc = sqlite3_column_bytes(st, 0) == (int)sizeof m->head &&
 				memcmp(sqlite3_column_blob(st, 0), m->head, sizeof m->head) == 0 &&
 				(uint64_t)sqlite3_column_int64(st, 1) == m->len;
+		*data = sqlite3_column_int64(st, 2);
+	}
 	sqlite3_reset(st);
 	return rc;
 }
 
-static int move_in(struct store *s, const struct pool_member *m, uint64_t chunk)
+/*
+ * The row is deleted and made anew, not updated: SQLite joins pages that have become empty only where a row is deleted, and rows
+ * of versions never grow again.
+ */
+static int move_in(struct store *s, const struct pool_member *m, int64_t data, uint64_t chunk)
 {
 	struct piece piece = { .len = m->len, .id = chunk, .off = m->at };
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE version SET content = NULL WHERE id = ?1");
+	sqlite3_stmt *st = meta_stmt(s, "DELETE FROM version WHERE id = ?1");
 	int rc;
 
 	if (!st)
 		return meta_fail(s);
 	sqlite3_bind_int64(st, 1, (int64_t)m->version);
+	rc = meta_exec(s, st);
+	if (rc)
+		return rc;
+	st = meta_stmt(s, "INSERT INTO version(id, ino, size, data) VALUES(?1, ?2, ?3, ?4)");
+	if (!st)
+		return meta_fail(s);
+	sqlite3_bind_int64(st, 1, (int64_t)m->version);
+	sqlite3_bind_int64(st, 2, (int64_t)m->ino);
+	sqlite3_bind_int64(st, 3, m->len);
+	sqlite3_bind_int64(st, 4, data);
 	rc = meta_exec(s, st);
 	return rc ? rc : manifest_replace(s, m->version, 0, m->len, &piece, 1);
 }
@@ -191,6 +223,7 @@ static int note_pool(struct store *s, uint64_t chunk, uint64_t raw, uint64_t lo,
 static int name_one(struct store *s, struct filled *c)
 {
 	uint64_t raw = 0, lo = UINT64_MAX, hi = 0;
+	int64_t data = 0;
 	int rc;
 
 	qsort(c->m, c->n, sizeof *c->m, by_ino);
@@ -204,10 +237,10 @@ static int name_one(struct store *s, struct filled *c)
 
 		if (m->busy)
 			continue;
-		rc = same(s, m);
+		rc = same(s, m, &data);
 		if (rc <= 0)
 			continue;
-		rc = move_in(s, m, c->id);
+		rc = move_in(s, m, data, c->id);
 		raw += m->len;
 		lo = m->version < lo ? m->version : lo;
 		hi = m->version > hi ? m->version : hi;
@@ -220,29 +253,56 @@ unlock:
 	return rc;
 }
 
-int pool_fill(struct store *s, unsigned chunks)
+void pool_rest_encoders(struct pool *p)
+{
+	for (int i = 0; i < 2; i++) {
+		codec_ctx_free(p->ctx[i]);
+		p->ctx[i] = NULL;
+	}
+}
+
+/* Steps 1 and 2 of up to `chunks` pools. All that is in done[0, *n) is over when it returns; some may have failed (id 0). */
+static int store_all(struct store *s, struct filled *done, size_t chunks, size_t *n)
 {
 	struct pool *p = s->pool;
-	struct filled done[POOL_WINDOW / POOL_MAX + 1];
-	uint64_t batch = 0;
-	size_t n = 0;
-	int rc = 0;
+	int rc = 0, end;
 
-	if (!p->ctx)
-		rc = codec_ctx_new(CODEC_MAX, &p->ctx);
-	while (rc == 0 && p->next < p->n && n < chunks && n < sizeof done / sizeof *done) {
-		rc = store_one(s, &done[n]);
-		if (rc == 0 && done[n].n) {
-			batch = done[n].batch > batch ? done[n].batch : batch;
-			n++;
-		}
+	*n = 0;
+	for (int i = 0; rc == 0 && i < 2; i++)
+		rc = p->ctx[i] ? 0 : codec_ctx_new(CODEC_MAX, &p->ctx[i]);
+	while (rc == 0 && p->next < p->n && *n < chunks) {
+		if (*n >= 2)
+			rc = finish_one(s, &done[*n - 2]);
+		if (rc == 0)
+			rc = start_one(s, p->ctx[*n % 2], &done[*n]);
+		if (rc == 0 && done[*n].n)
+			++*n;
 	}
-	if (rc == 0 && n)
-		rc = chunks_commit_range(s, done[0].batch ? done[0].batch : batch, batch);
+	for (size_t i = 0; i < *n; i++) {
+		end = finish_one(s, &done[i]);
+		rc = rc ? rc : end;
+	}
+	return rc;
+}
+
+int pool_fill(struct store *s, unsigned chunks)
+{
+	struct filled done[POOL_TURN];
+	uint64_t lo = UINT64_MAX, hi = 0;
+	size_t n;
+	int rc = store_all(s, done, chunks < sizeof done / sizeof *done ? chunks : sizeof done / sizeof *done, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		lo = done[i].batch && done[i].batch < lo ? done[i].batch : lo;
+		hi = done[i].batch > hi ? done[i].batch : hi;
+	}
+	if (rc == 0 && hi)
+		rc = chunks_commit_range(s, lo, hi);
 	for (size_t i = 0; i < n; i++) {
 		if (rc == 0)
 			rc = name_one(s, &done[i]);
-		chunk_unpin(s, done[i].id);
+		if (done[i].id)
+			chunk_unpin(s, done[i].id);
 	}
 	return rc;
 }

@@ -36,11 +36,11 @@ struct store;
 
 enum {
 	POOL_MAX = 1 << 20,        /* plain bytes of a pool: a chunk */
-	POOL_WINDOW = 4 << 20,     /* of the files that are sorted and pooled together */
-	POOL_FILES = 8192,         /* at most */
+	POOL_WINDOW = 16 << 20,    /* of the files that are sorted and pooled together */
+	POOL_FILES = 16384,        /* at most */
 	POOL_MIN = 256 << 10,      /* less waits for more, */
 	POOL_MIN_CLOSE = 16 << 10, /* but not beyond the closing of the store */
-	POOL_TICK_CHUNKS = 4,      /* made in one call of pool_tick() */
+	POOL_TURN = 4,             /* pools made in one go, committed together */
 };
 #define POOL_REST_NS ((int64_t)10 * 1000000000)     /* how long a file has to be left alone */
 #define POOL_ROUND_NS ((int64_t)10 * 1000000000)    /* between two walks through what is inline */
@@ -59,7 +59,7 @@ struct pool_member {
 
 struct pool {
 	pthread_mutex_t lock;
-	struct codec_ctx *ctx;     /* with all effort; made when first needed */
+	struct codec_ctx *ctx[2];  /* with all effort, for two chunks under way; made when first needed */
 	struct pool_member *plan;  /* POOL_FILES of them: a window, sorted; NULL before the first */
 	size_t n, next;            /* in the plan; the next to be pooled */
 	uint64_t share;            /* plain bytes that a pool of this window gets */
@@ -83,6 +83,8 @@ int pool_thin(struct store *s);
 
 /* --- pool.c, pool_fill.c, pool_thin.c among themselves; pool.lock held ------------------------------------- */
 
+/* Frees the encoders: some MiB that nobody needs for a while. */
+void pool_rest_encoders(struct pool *p);
 /* Makes up to `chunks` pools of the plan's next members. */
 int pool_fill(struct store *s, unsigned chunks);
 

@@ -33,6 +33,9 @@ void store_stats(struct store *s, struct store_stats *out)
 	n.cache_misses = c.misses;
 	n.prefetched = c.prefetched;
 	n.decoded_bytes = c.decoded_bytes;
+	n.postponed = c.postponed;
+	n.taken = c.taken;
+	n.passed = c.passed;
 	n.gc_runs = c.gc_runs;
 	n.gc_chunks = c.gc_chunks;
 	n.gc_bytes = c.gc_bytes;

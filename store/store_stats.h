@@ -22,6 +22,7 @@ struct store_stats {
 	uint64_t commits;                /* of chunks */
 	uint64_t cache_hits, cache_misses, prefetched;
 	uint64_t decoded_bytes;
+	uint64_t postponed, taken, passed; /* differences put off; of those and older ones: taken, and not worth it */
 	uint64_t gc_runs, gc_chunks, gc_bytes; /* collections, and what they deleted */
 };
 /* Reads counters only. */

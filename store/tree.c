@@ -32,8 +32,24 @@ enum { DIR_SIZE = 4096, TARGET_MAX = 4095 };
 
 /* --- pieces ---------------------------------------------------------------------------------------- */
 
-void tree_read_attr(sqlite3_stmt *st, int col, uint64_t ino, struct store_attr *out)
+/*
+ * Times are kept as differences to btime, which make most of them numbers of a few bytes (format 1 had them as they are).  The
+ * differences wrap around, so that every time comes back.
+ */
+static int64_t time_to_row(struct timespec t, int64_t btime)
 {
+	return (int64_t)((uint64_t)meta_ns(t) - (uint64_t)btime);
+}
+
+static struct timespec time_of_row(int64_t v, int64_t btime)
+{
+	return meta_timespec((int64_t)((uint64_t)v + (uint64_t)btime));
+}
+
+void tree_read_attr(struct store *s, sqlite3_stmt *st, int col, uint64_t ino, struct store_attr *out)
+{
+	int64_t btime = sqlite3_column_int64(st, col + 10), from = meta_format(s) < 2 ? 0 : btime;
+
 	*out = (struct store_attr){
 		.ino = ino,
 		.mode = (uint32_t)sqlite3_column_int64(st, col),
@@ -43,10 +59,10 @@ void tree_read_attr(sqlite3_stmt *st, int col, uint64_t ino, struct store_attr *
 		.rdev = (uint64_t)sqlite3_column_int64(st, col + 4),
 		.size = (uint64_t)sqlite3_column_int64(st, col + 5),
 		.data = (uint64_t)sqlite3_column_int64(st, col + 6),
-		.atime = meta_timespec(sqlite3_column_int64(st, col + 7)),
-		.mtime = meta_timespec(sqlite3_column_int64(st, col + 8)),
-		.ctime = meta_timespec(sqlite3_column_int64(st, col + 9)),
-		.btime = meta_timespec(sqlite3_column_int64(st, col + 10)),
+		.atime = time_of_row(sqlite3_column_int64(st, col + 7), from),
+		.mtime = time_of_row(sqlite3_column_int64(st, col + 8), from),
+		.ctime = time_of_row(sqlite3_column_int64(st, col + 9), from),
+		.btime = meta_timespec(btime),
 		.version = (uint64_t)sqlite3_column_int64(st, col + 11),
 	};
 	if (S_ISDIR(out->mode)) {
@@ -99,7 +115,7 @@ int meta_inode_get(struct store *s, uint64_t ino, struct store_attr *out)
 		return rc;
 	if (rc == 0)
 		return no_inode(ino);
-	tree_read_attr(st, 0, ino, out);
+	tree_read_attr(s, st, 0, ino, out);
 	sqlite3_reset(st);
 	l = loose_find(s->tree, ino);
 	return l != NULL && l->hidden ? no_inode(ino) : 0;
@@ -131,7 +147,7 @@ int tree_seek(struct store *s, uint64_t parent, const char *name, size_t len, st
 	if (rc <= 0)
 		return rc;
 	out->cookie = (uint64_t)sqlite3_column_int64(st, 1);
-	tree_read_attr(st, 2, (uint64_t)sqlite3_column_int64(st, 0), &out->attr);
+	tree_read_attr(s, st, 2, (uint64_t)sqlite3_column_int64(st, 0), &out->attr);
 	sqlite3_reset(st);
 	l = loose_find(s->tree, out->attr.ino);
 	return l == NULL || !l->hidden;
@@ -164,7 +180,8 @@ int tree_empty(struct store *s, uint64_t ino)
 
 int tree_touch(struct store *s, uint64_t ino, int64_t now, int64_t dlinks)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET mtime = ?2, ctime = ?2, nlink = nlink + ?3 WHERE ino = ?1");
+	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET mtime = ?2 - btime, ctime = ?2 - btime, nlink = nlink + ?3 "
+			"WHERE ino = ?1");
 
 	if (st == NULL)
 		return meta_fail(s);
@@ -302,7 +319,8 @@ static void apply(struct store_attr *a, const struct store_attr *in, unsigned ma
 		a->mtime = in->mtime;
 	if (mask & STORE_SET_MTIME_NOW)
 		a->mtime = now;
-	if (mask & STORE_SET_BTIME)
+	/* Within reason: other times less this one must fit into a row. */
+	if ((mask & STORE_SET_BTIME) && meta_ns(in->btime) >= TREE_BTIME_MIN && meta_ns(in->btime) <= TREE_BTIME_MAX)
 		a->btime = in->btime;
 	if (!(mask & STORE_KEEP_CTIME))
 		a->ctime = mask & STORE_SET_CTIME ? in->ctime : now;
@@ -334,9 +352,9 @@ int store_setattr(struct store *s, uint64_t ino, const struct store_attr *in, un
 	tree_bind(st, 2, a.mode);
 	tree_bind(st, 3, a.uid);
 	tree_bind(st, 4, a.gid);
-	tree_bind(st, 5, meta_ns(a.atime));
-	tree_bind(st, 6, meta_ns(a.mtime));
-	tree_bind(st, 7, meta_ns(a.ctime));
+	tree_bind(st, 5, time_to_row(a.atime, meta_ns(a.btime)));
+	tree_bind(st, 6, time_to_row(a.mtime, meta_ns(a.btime)));
+	tree_bind(st, 7, time_to_row(a.ctime, meta_ns(a.btime)));
 	tree_bind(st, 8, meta_ns(a.btime));
 	rc = meta_exec(s, st);
 end:
@@ -350,7 +368,7 @@ static int insert_inode(struct store *s, const struct store_attr *a, uint64_t pa
 		const char *target, size_t target_len)
 {
 	sqlite3_stmt *st = meta_stmt(s, "INSERT INTO inode(ino, mode, nlink, uid, gid, rdev, size, data, atime, mtime, "
-			"ctime, btime, version, parent, cookie, target) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?8, ?8, ?8, "
+			"ctime, btime, version, parent, cookie, target) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, ?8, "
 			"0, ?9, ?10, ?11)");
 
 	if (st == NULL)
@@ -514,7 +532,7 @@ int store_link(struct store *s, uint64_t ino, uint64_t parent, const char *name,
 		goto end;
 	a.nlink++;
 	a.ctime = meta_timespec(now);
-	st = meta_stmt(s, "UPDATE inode SET nlink = nlink + 1, ctime = ?2, parent = CASE cookie WHEN 0 THEN ?3 ELSE "
+	st = meta_stmt(s, "UPDATE inode SET nlink = nlink + 1, ctime = ?2 - btime, parent = CASE cookie WHEN 0 THEN ?3 ELSE "
 			"parent END, cookie = CASE cookie WHEN 0 THEN ?4 ELSE cookie END WHERE ino = ?1");
 	if (st == NULL) {
 		rc = meta_fail(s);

@@ -34,6 +34,9 @@ enum {
 	TREE_PATH_SLOTS = 4096,       /* directories whose path is remembered */
 	TREE_SPACE = 64 << 10,        /* bytes that must be free for a change that takes space */
 };
+/* What btime may be, in ns since the epoch: 1896 to 2116. */
+#define TREE_BTIME_MIN (-((int64_t)1 << 61))
+#define TREE_BTIME_MAX ((int64_t)1 << 62)
 #define TREE_LINK_MAX (UINT32_MAX - 1)
 
 struct loose {
@@ -87,11 +90,14 @@ static inline void tree_bind_blob(sqlite3_stmt *st, int n, const void *p, size_t
 	sqlite3_bind_blob64(st, n, len > 0 ? p : "", len, SQLITE_STATIC);
 }
 
-/* Columns of an inode (aliased i), in the order of tree_read_attr(). */
+/*
+ * Columns of an inode (aliased i), in the order of tree_read_attr().  atime, mtime and ctime are differences to btime: a statement
+ * that sets one to now says "ctime = ?2 - btime"; other times are bound as differences that wrap around.
+ */
 #define TREE_COLS "i.mode, i.nlink, i.uid, i.gid, i.rdev, i.size, i.data, i.atime, i.mtime, i.ctime, i.btime, " \
 	"i.version, i.parent"
 enum { TREE_NCOLS = 13 };
-void tree_read_attr(sqlite3_stmt *st, int col, uint64_t ino, struct store_attr *out);
+void tree_read_attr(struct store *s, sqlite3_stmt *st, int col, uint64_t ino, struct store_attr *out);
 
 /* Rows the last statement that changes rows has changed. */
 int64_t tree_changes(sqlite3_stmt *st);

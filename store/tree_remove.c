@@ -41,7 +41,7 @@ static bool for_history(struct store *s, const struct store_attr *a)
 
 static int set_nlink(struct store *s, const struct store_attr *a, uint64_t cookie)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET nlink = ?2, ctime = ?3, "
+	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET nlink = ?2, ctime = ?3 - btime, "
 			"cookie = CASE cookie WHEN ?4 THEN 0 ELSE cookie END WHERE ino = ?1");
 
 	if (st == NULL)

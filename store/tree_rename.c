@@ -156,7 +156,7 @@ static int move_name(struct store *s, const struct move *m, int64_t cookie)
 /* The inode's ctime and the place of the name it has now. */
 static int settle_inode(struct store *s, struct store_attr *a, uint64_t parent, int64_t cookie, int64_t now)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET ctime = ?2, parent = ?3, cookie = ?4 WHERE ino = ?1");
+	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET ctime = ?2 - btime, parent = ?3, cookie = ?4 WHERE ino = ?1");
 
 	a->ctime = meta_timespec(now);
 	if (S_ISDIR(a->mode))

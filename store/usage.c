@@ -8,6 +8,9 @@
  *   the same line again            nothing
  *   another line                   counts it as unique and stored; the first one's own loses it
  *
+ * Of a pool (pool_internal.h), which many files share without having a byte in common, each file counts its own part; there the
+ * same is asked of the place in the pool.
+ *
  * The numbers stand in pages of a sparse array, since ids are dense where chunks are and absent where gc was.  Files that
  * change meanwhile are counted as they are met.
  */
@@ -48,6 +51,8 @@ struct usage {
 	const char *dir;         /* path of the one being walked */
 	uint32_t **pages;
 	size_t npages;
+	struct idmap pools;      /* chunks that are pools */
+	struct idmap parts;      /* place in a pool -> as in pages */
 	struct store_usage *lines, *all;
 	struct store_usage_codec *codecs;
 	unsigned ncodecs, line;
@@ -208,7 +213,7 @@ static uint32_t *seen(struct usage *u, uint64_t id)
 	return u->pages[page] ? &u->pages[page][id % PAGE_IDS] : NULL;
 }
 
-static void count_codec(struct usage *u, int codec, uint64_t raw, uint64_t stored)
+static void count_codec(struct usage *u, int codec, unsigned chunks, uint64_t raw, uint64_t stored)
 {
 	unsigned i;
 
@@ -218,45 +223,88 @@ static void count_codec(struct usage *u, int codec, uint64_t raw, uint64_t store
 		i--; /* more kinds than a program can know: the last line takes them */
 	if (i == u->ncodecs)
 		u->codecs[u->ncodecs++] = (struct store_usage_codec){ .codec = codec };
-	u->codecs[i].chunks++;
+	u->codecs[i].chunks += chunks;
 	u->codecs[i].raw += raw;
 	u->codecs[i].stored += stored;
+}
+
+/* The place of a piece in its pool, as a key. */
+static uint64_t part_key(const struct piece *p)
+{
+	return p->id << 20 | (p->off & (CODEC_CHUNK_MAX - 1));
+}
+
+/* Counts what a line has of a chunk: `raw` plain bytes that take `stored`. *mark as in pages. */
+static void count_once(struct usage *u, uint64_t *mark, int codec, unsigned chunks, uint64_t raw, uint64_t stored)
+{
+	uint64_t line = u->line + 1;
+
+	if ((*mark & ~(uint64_t)SHARED) == line)
+		return;
+	u->lines[u->line].unique += raw;
+	u->lines[u->line].stored += stored;
+	if (!*mark) {
+		u->lines[u->line].own += stored;
+		u->all->unique += raw;
+		u->all->stored += stored;
+		count_codec(u, codec, chunks, raw, stored);
+		*mark = line;
+	} else {
+		if (!(*mark & SHARED))
+			u->lines[*mark - 1].own -= stored;
+		*mark = line | SHARED;
+	}
 }
 
 static int count_chunk(void *arg, uint64_t off, const struct piece *p)
 {
 	struct usage *u = arg;
 	struct chunk_head h;
-	uint32_t *mark, line = u->line + 1;
+	uint32_t *mark;
+	uint64_t known, *part;
 	int rc;
 
 	(void)off;
 	if (!p->id)
 		return 0;
 	mark = seen(u, p->id);
-	if (!mark)
+	part = mark && idmap_find(&u->pools, p->id) ? idmap_get(&u->parts, part_key(p)) : NULL;
+	if (!mark || (!part && idmap_find(&u->pools, p->id)))
 		return ckpt_fail(ENOMEM, "no memory to count chunks");
-	if ((*mark & ~SHARED) == line)
+	if (!part && (*mark & ~SHARED) == u->line + 1)
 		return 0;
 	rc = chunk_head_read(u->s, p->id, &h);
-	if (rc < 0)
-		return rc;
-	if (!rc)
-		return 0; /* missing: verify tells about it */
-	u->lines[u->line].unique += h.raw_len;
-	u->lines[u->line].stored += h.payload_len;
-	if (!*mark) {
-		u->lines[u->line].own += h.payload_len;
-		u->all->unique += h.raw_len;
-		u->all->stored += h.payload_len;
-		count_codec(u, h.codec, h.raw_len, h.payload_len);
-		*mark = line;
-	} else {
-		if (!(*mark & SHARED))
-			u->lines[*mark - 1].own -= h.payload_len;
-		*mark = line | SHARED;
+	if (rc <= 0)
+		return rc; /* missing: verify tells about it */
+	if (part) {
+		count_once(u, part, h.codec, *mark == 0, p->len, (uint64_t)h.payload_len * p->len / h.raw_len);
+		*mark = u->line + 1;
+		return 0;
 	}
+	known = *mark;
+	count_once(u, &known, h.codec, 1, h.raw_len, h.payload_len);
+	*mark = (uint32_t)known;
 	return 0;
+}
+
+static int load_pools(struct usage *u)
+{
+	sqlite3_stmt *st;
+	int rc;
+
+	if (meta_format(u->s) < 2)
+		return 0;
+	meta_lock(u->s);
+	st = meta_stmt(u->s, "SELECT chunk FROM pool");
+	rc = st ? meta_step(u->s, st) : meta_fail(u->s);
+	while (rc == 1) {
+		if (!idmap_get(&u->pools, (uint64_t)sqlite3_column_int64(st, 0)))
+			rc = ckpt_fail(ENOMEM, "no memory to count chunks");
+		else
+			rc = meta_step(u->s, st);
+	}
+	meta_unlock(u->s);
+	return rc;
 }
 
 static int count_inline(struct usage *u, uint64_t version)
@@ -288,7 +336,7 @@ static int count_inline(struct usage *u, uint64_t version)
 		l->own += stored;
 		u->all->unique += raw;
 		u->all->stored += stored;
-		count_codec(u, head[0], raw, stored);
+		count_codec(u, head[0], 1, raw, stored);
 	}
 	sqlite3_reset(st);
 out:
@@ -317,6 +365,8 @@ int store_usage(struct store *s, const char *under, int (*group)(void *arg, cons
 	rc = start(&u, under ? under : "");
 	if (!rc)
 		rc = walk(&u);
+	if (!rc)
+		rc = load_pools(&u);
 	if (rc)
 		goto done;
 	/* The caller may hand out lines as it goes; nothing is written to them before all are known. */
@@ -350,6 +400,8 @@ done:
 	for (i = 0; i < u.npages; i++)
 		free(u.pages[i]);
 	free(u.pages);
+	idmap_release(&u.pools);
+	idmap_release(&u.parts);
 	while (u.ndirs)
 		free(u.dirs[--u.ndirs].path);
 	free(u.dirs);

@@ -6,7 +6,7 @@ cd "$T" || exit 1
 
 # ---- what it says by itself
 ok "--help, status 0" sh -c '"$1" --help | grep -q mount' sh "$c"
-for k in mount umount ls cat cp rm import export df verify gc version; do
+for k in mount umount ls cat cp rm import export df verify gc recompress version; do
 	ok "$k --help, status 0" sh -c '"$1" $2 --help | grep -q -- "ckptfs $2"' sh "$c" $k
 	ok "$k with an unknown option, status 2" status_is 2 "$c" $k --no-such-option
 done
@@ -57,7 +57,7 @@ ok "rm -r" "$c" rm -r store.ckptfs:run2
 ok "verify" "$c" verify store.ckptfs
 ok "verify --data" "$c" verify --data store.ckptfs
 ok "gc" "$c" gc store.ckptfs
-for k in "df --json" "verify --json" "gc --json" "ls --json"; do
+for k in "df --json" "verify --json" "gc --json" "recompress --json" "ls --json"; do
 	# shellcheck disable=SC2086 # two words
 	ok "$k is JSON" sh -c '"$@" | python3 -m json.tool >/dev/null' sh "$c" $k "$(case $k in ls*) echo store.ckptfs:run ;;
 		*) echo store.ckptfs ;; esac)"

@@ -28,9 +28,9 @@ struct bridge_client {
 	char *program; /* as given; NULL: looked for */
 	struct bridge_helper helper;
 	char device[BRIDGE_WIRE_DEVICE]; /* the accelerator that it was started for; "" none */
-	bool ready;         /* it has said hello */
+	bool ready;                      /* it has said hello */
 	int64_t started_ms, used_ms;
-	int64_t retry_ms;   /* no start before; 0: at once */
+	int64_t retry_ms; /* no start before; 0: at once */
 	uint64_t next_id;
 	struct bridge_devices devices;
 	bool devices_known;
@@ -114,7 +114,8 @@ static int receive(struct bridge_client *c, int64_t deadline, struct bridge_wire
 		return 0;
 	give_up(c);
 	if (n > 0)
-		return ckpt_fail(EIO, "bridge: ckptfs-bridge speaks another version of the protocol, or nonsense");
+		return ckpt_fail(EIO,
+				"bridge: ckptfs-bridge speaks another version of the protocol, or nonsense");
 	return ckpt_fail(EIO, "bridge: ckptfs-bridge ended%s", bridge_helper_how(&c->helper));
 }
 
@@ -123,7 +124,8 @@ static int start(struct bridge_client *c, const char *device)
 	int rc;
 
 	if (c->retry_ms != 0 && now_ms() < c->retry_ms)
-		return ckpt_fail(ENOSYS, "bridge: ckptfs-bridge does not start (run `ckptfs-bridge --version` to see why)");
+		return ckpt_fail(ENOSYS, "bridge: ckptfs-bridge does not start (run `ckptfs-bridge "
+					 "--version` to see why)");
 	snprintf(c->device, sizeof(c->device), "%s", device);
 	rc = bridge_helper_spawn(&c->helper, c->program, device);
 	c->started_ms = now_ms();
@@ -162,7 +164,8 @@ static int get_ready(struct bridge_client *c, int64_t deadline, const char *devi
 	}
 	if (rc != 0) {
 		c->retry_ms = now_ms() + RETRY_MS;
-		return ckpt_context(-ENOSYS, "bridge: ckptfs-bridge does not start (run `ckptfs-bridge --version` to see why)");
+		return ckpt_context(-ENOSYS, "bridge: ckptfs-bridge does not start (run `ckptfs-bridge "
+					     "--version` to see why)");
 	}
 	c->ready = true;
 	c->retry_ms = 0;
@@ -242,8 +245,9 @@ static int not_passed(enum torch_dtype d)
 	return ckpt_fail(ENOTSUP, "bridge: %s has no numbers to pass", torch_dtype_info(d)->name);
 }
 
-int bridge_client_convert(struct bridge_client *c, unsigned timeout_ms, enum torch_dtype from, enum torch_dtype to,
-		const void *p, uint64_t count, double scale, int64_t zero_point, void *dst)
+int bridge_client_convert(struct bridge_client *c, unsigned timeout_ms, enum torch_dtype from,
+		enum torch_dtype to, const void *p, uint64_t count, double scale, int64_t zero_point,
+		void *dst)
 {
 	const uint8_t *in = p;
 	uint8_t *to_p = dst;
@@ -253,7 +257,8 @@ int bridge_client_convert(struct bridge_client *c, unsigned timeout_ms, enum tor
 
 	if (!dtype_fits(from) || !dtype_fits(to))
 		return not_passed(dtype_fits(from) ? to : from);
-	if ((torch_dtype_info(from)->quantized || torch_dtype_info(to)->quantized) && !(isfinite(scale) && scale > 0))
+	if ((torch_dtype_info(from)->quantized || torch_dtype_info(to)->quantized) &&
+			!(isfinite(scale) && scale > 0))
 		return ckpt_fail(EINVAL, "bridge: %g is no scale", scale);
 	in_width = torch_dtype_info(from)->width;
 	out_width = torch_dtype_info(to)->width;
@@ -263,8 +268,12 @@ int bridge_client_convert(struct bridge_client *c, unsigned timeout_ms, enum tor
 		return rc;
 	while (count > 0 && rc == 0) {
 		size_t n = count < piece ? (size_t)count : piece;
-		struct bridge_wire_request q = { .op = BRIDGE_WIRE_CONVERT, .from = from, .to = to, .count = n,
-			.scale = scale, .zero_point = zero_point };
+		struct bridge_wire_request q = { .op = BRIDGE_WIRE_CONVERT,
+			.from = from,
+			.to = to,
+			.count = n,
+			.scale = scale,
+			.zero_point = zero_point };
 
 		rc = get_ready(c, deadline, "");
 		if (rc == 0) {
@@ -286,7 +295,9 @@ int bridge_client_convert(struct bridge_client *c, unsigned timeout_ms, enum tor
 static int check_piece(struct bridge_client *c, int64_t deadline, const char *device, enum torch_dtype dtype,
 		const uint8_t *p, size_t n)
 {
-	struct bridge_wire_request q = { .op = BRIDGE_WIRE_CHECK, .from = dtype, .to = dtype, .count = n, .scale = 1 };
+	struct bridge_wire_request q = {
+		.op = BRIDGE_WIRE_CHECK, .from = dtype, .to = dtype, .count = n, .scale = 1
+	};
 	size_t bytes = n * torch_dtype_info(dtype)->width;
 	int rc = get_ready(c, deadline, strcmp(device, "cpu") == 0 ? "" : device);
 
@@ -300,8 +311,8 @@ static int check_piece(struct bridge_client *c, int64_t deadline, const char *de
 	return rc != 0 ? rc : memcmp(c->helper.memory + BRIDGE_WIRE_AREA, p, bytes) == 0;
 }
 
-int bridge_client_check(struct bridge_client *c, unsigned timeout_ms, const char *device, enum torch_dtype dtype,
-		const void *p, uint64_t count)
+int bridge_client_check(struct bridge_client *c, unsigned timeout_ms, const char *device,
+		enum torch_dtype dtype, const void *p, uint64_t count)
 {
 	const uint8_t *at = p;
 	size_t width;
@@ -331,7 +342,9 @@ int bridge_client_check(struct bridge_client *c, unsigned timeout_ms, const char
 int bridge_client_stats(struct bridge_client *c, unsigned timeout_ms, enum torch_dtype dtype, const void *p,
 		uint64_t count, struct bridge_stats *out)
 {
-	struct bridge_wire_request q = { .op = BRIDGE_WIRE_STATS, .from = dtype, .to = dtype, .count = count, .scale = 1 };
+	struct bridge_wire_request q = {
+		.op = BRIDGE_WIRE_STATS, .from = dtype, .to = dtype, .count = count, .scale = 1
+	};
 	struct bridge_wire_stats s;
 	int64_t deadline;
 	int rc;
@@ -339,7 +352,8 @@ int bridge_client_stats(struct bridge_client *c, unsigned timeout_ms, enum torch
 	if (!dtype_fits(dtype))
 		return not_passed(dtype);
 	if (count > BRIDGE_WIRE_AREA / torch_dtype_info(dtype)->width)
-		return ckpt_fail(EFBIG, "bridge: statistics of more than %d bytes at once", (int)BRIDGE_WIRE_AREA);
+		return ckpt_fail(EFBIG, "bridge: statistics of more than %d bytes at once",
+				(int)BRIDGE_WIRE_AREA);
 	rc = begin(c, timeout_ms, &deadline);
 	if (rc != 0)
 		return rc;
@@ -353,8 +367,13 @@ int bridge_client_stats(struct bridge_client *c, unsigned timeout_ms, enum torch
 		/* Counts of at most 2^24, if it is honest; a double that is none must not be made an integer. */
 		if (s.count >= 0 && s.count <= 0x1p32 && s.nans >= 0 && s.nans <= s.count && s.infs >= 0 &&
 				s.infs <= s.count)
-			*out = (struct bridge_stats){ .count = (uint64_t)s.count, .nans = (uint64_t)s.nans,
-				.infs = (uint64_t)s.infs, .min = s.min, .max = s.max, .mean = s.mean, .std = s.std };
+			*out = (struct bridge_stats){ .count = (uint64_t)s.count,
+				.nans = (uint64_t)s.nans,
+				.infs = (uint64_t)s.infs,
+				.min = s.min,
+				.max = s.max,
+				.mean = s.mean,
+				.std = s.std };
 		else
 			rc = ckpt_fail(EIO, "bridge: ckptfs-bridge counted nonsense");
 	}

@@ -55,7 +55,9 @@ static int distance(struct comparison *c, const struct compare_data *p, const st
 		int rc = compare_data_read(c->a, p, at * p->width, x, (size_t)n * p->width);
 
 		rc = rc ? rc : compare_data_read(c->b, q, at * q->width, y, (size_t)n * q->width);
-		rc = rc ? rc : bridge_distance_add(d, (enum torch_dtype)p->dtype, x, (enum torch_dtype)q->dtype, y, n);
+		rc = rc ? rc
+			: bridge_distance_add(
+					  d, (enum torch_dtype)p->dtype, x, (enum torch_dtype)q->dtype, y, n);
 		if (rc != 0)
 			return rc;
 		at += n;
@@ -116,8 +118,9 @@ static int compare_items(struct comparison *c, const struct compare_item *x, con
 static int tell_one(struct comparison *c, const struct compare_item *x)
 {
 	struct bridge_distance dist;
-	struct bridge_difference d = { .path = compare_path(&c->one, x), .a = compare_text(&c->one, x),
-		.change = BRIDGE_ONLY_A };
+	struct bridge_difference d = {
+		.path = compare_path(&c->one, x), .a = compare_text(&c->one, x), .change = BRIDGE_ONLY_A
+	};
 	const struct compare_item *y = compare_list_take(&c->all, d.path);
 	int rc = 0;
 
@@ -149,13 +152,15 @@ int bridge_compare(const struct bridge_side *a, const struct bridge_side *b,
 	int rc;
 
 	c.piece = malloc(2 * (size_t)BRIDGE_PIECE);
-	rc = c.piece == NULL ? ckpt_fail(ENOMEM, "compare: out of memory") : compare_list_make(&c.all, b->doc);
+	rc = c.piece == NULL ? ckpt_fail(ENOMEM, "compare: out of memory")
+			     : compare_list_make(&c.all, b->doc);
 	if (rc == 0)
 		rc = view_rows(a->doc, on_row, &c);
 	for (uint32_t i = 0; i < c.all.count && rc == 0; i++) {
 		const struct compare_item *y = &c.all.item[i];
-		const struct bridge_difference d = { .path = compare_path(&c.all, y), .change = BRIDGE_ONLY_B,
-			.b = compare_text(&c.all, y) };
+		const struct bridge_difference d = {
+			.path = compare_path(&c.all, y), .change = BRIDGE_ONLY_B, .b = compare_text(&c.all, y)
+		};
 
 		if (!y->used)
 			rc = tell(arg, &d);

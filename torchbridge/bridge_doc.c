@@ -1,8 +1,8 @@
 /*
  * bridge_doc.c: finding out what a file is.
  *
- * The first bytes say which format may be meant.  Zips are tried as torch's first, since those are most: "a zip, but none of
- * torch's" may be an .npz, "several zips end to end" is a .distcp.
+ * The first bytes say which format may be meant.  Zips are tried as torch's first, since those are most: "a
+ * zip, but none of torch's" may be an .npz, "several zips end to end" is a .distcp.
  */
 #include "bridge_doc.h"
 
@@ -79,7 +79,10 @@ static struct pickle_limits limits_of(size_t memory)
 	return limits;
 }
 
-/* ---- .distcp --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- .distcp
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* How many zips lie end to end, and where each begins, from the last one on. */
 static int find_items(uint64_t size, codec_read_at read, void *arg, size_t most, struct byte_buf *starts)
@@ -102,8 +105,8 @@ static int find_items(uint64_t size, codec_read_at read, void *arg, size_t most,
 	return 0;
 }
 
-static int open_item(struct bridge_doc *d, size_t i, uint64_t off, uint64_t len, codec_read_at read, void *arg,
-		size_t most)
+static int open_item(struct bridge_doc *d, size_t i, uint64_t off, uint64_t len, codec_read_at read,
+		void *arg, size_t most)
 {
 	struct bridge_member *m = &d->member[i];
 	struct part part = { read, arg, off, len };
@@ -137,8 +140,9 @@ static int open_distcp(struct bridge_doc *d, codec_read_at read, void *arg, size
 		uint64_t off = byte_le64(starts.p + 8 * (n - 1 - i));
 		uint64_t end = i + 1 < n ? byte_le64(starts.p + 8 * (n - 2 - i)) : d->size;
 
-		rc = d->memory < most ? open_item(d, i, off, end - off, read, arg, most - d->memory)
-				      : ckpt_fail(EFBIG, "its items take more than %zu bytes of memory", most);
+		rc = d->memory < most
+				     ? open_item(d, i, off, end - off, read, arg, most - d->memory)
+				     : ckpt_fail(EFBIG, "its items take more than %zu bytes of memory", most);
 		if (rc == -EINVAL)
 			rc = ckpt_fail(ENOTSUP, "several zips end to end, and not all of torch's");
 		if (rc < 0)
@@ -152,7 +156,10 @@ out:
 	return rc;
 }
 
-/* ---- numpy ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- numpy
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* Reads the head of a .npy of `len` bytes at off. */
 static int read_npy(codec_read_at read, void *arg, uint64_t off, uint64_t len, struct npy_header *out)
@@ -236,7 +243,10 @@ static int open_npz(struct bridge_doc *d, codec_read_at read, void *arg, size_t 
 	return rc;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- all
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static int open_torch(struct bridge_doc *d, codec_read_at read, void *arg, size_t most)
 {
@@ -285,7 +295,8 @@ static int open_kind(struct bridge_doc *d, codec_read_at read, void *arg, size_t
 	if (d->torch != NULL || (rc < 0 && rc != -EINVAL))
 		return rc;
 	if (byte_le64(head) > most / 4)
-		return ckpt_fail(EFBIG, "a safetensors header of %llu bytes", (unsigned long long)byte_le64(head));
+		return ckpt_fail(EFBIG, "a safetensors header of %llu bytes",
+				(unsigned long long)byte_le64(head));
 	d->kind = BRIDGE_SAFETENSOR;
 	rc = safetensors_open(read, arg, d->size, &d->safetensors);
 	if (rc == 0)

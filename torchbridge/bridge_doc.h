@@ -1,13 +1,14 @@
 /*
  * bridge_doc.h: a checkpoint file, understood once, for all views.
  *
- * A document is what codec/ found in a file: the object of a torch file, the header of a safetensors or .npy file, the
- * members of an .npz, the torch files inside a .distcp.  Opening reads heads, directories and pickles, no tensor data.
- * A document does not change; any number of threads may use it at once.  It keeps no callback.
+ * A document is what codec/ found in a file: the object of a torch file, the header of a safetensors or .npy
+ * file, the members of an .npz, the torch files inside a .distcp.  Opening reads heads, directories and
+ * pickles, no tensor data. A document does not change; any number of threads may use it at once.  It keeps no
+ * callback.
  *
- * Errors: -EINVAL: a file that no view knows (views show it as it is); -EBADMSG: one that breaks its format's rules;
- * -ENOTSUP: sound, and not understood; -EFBIG: past a limit; -ENOMEM; and what reading failed with.  The message
- * (ckpt_error.h) says what, for the one line in the log.
+ * Errors: -EINVAL: a file that no view knows (views show it as it is); -EBADMSG: one that breaks its format's
+ * rules; -ENOTSUP: sound, and not understood; -EFBIG: past a limit; -ENOMEM; and what reading failed with.
+ * The message (ckpt_error.h) says what, for the one line in the log.
  */
 #ifndef BRIDGE_DOC_H
 #define BRIDGE_DOC_H
@@ -21,19 +22,19 @@
 #include "codec/torch_object.h"
 
 enum bridge_kind {
-	BRIDGE_TORCH,       /* torch_file.h, any of its containers */
-	BRIDGE_SAFETENSOR,  /* a .safetensors file */
+	BRIDGE_TORCH,      /* torch_file.h, any of its containers */
+	BRIDGE_SAFETENSOR, /* a .safetensors file */
 	BRIDGE_NPY,
 	BRIDGE_NPZ,
-	BRIDGE_DISTCP,      /* several torch zips end to end (torch.distributed.checkpoint) */
+	BRIDGE_DISTCP, /* several torch zips end to end (torch.distributed.checkpoint) */
 };
 
 /* A part that has data of its own: a member of an .npz, an item of a .distcp. */
 struct bridge_member {
 	const char *name; /* of the member, without ".npy"; of a .distcp its number as text. Terminated, of the document */
-	uint64_t off, len; /* in the file; of a member that is stored uncompressed */
-	struct npy_header npy;         /* NPZ */
-	struct torch_file *torch;      /* DISTCP: offsets inside count from `off` */
+	uint64_t off, len;        /* in the file; of a member that is stored uncompressed */
+	struct npy_header npy;    /* NPZ */
+	struct torch_file *torch; /* DISTCP: offsets inside count from `off` */
 };
 
 struct bridge_doc;

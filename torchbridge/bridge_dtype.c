@@ -1,8 +1,8 @@
 /*
  * bridge_dtype.c: conversions between the four floating-point dtypes.
  *
- * Six loops do it all: float32 from and to each of the others.  A conversion without float32 in it takes two of them,
- * some elements at a time on the stack.
+ * Six loops do it all: float32 from and to each of the others.  A conversion without float32 in it takes two
+ * of them, some elements at a time on the stack.
  */
 #include "bridge_dtype.h"
 
@@ -41,7 +41,10 @@ static float float_of(uint32_t u)
 	return f;
 }
 
-/* ---- one element ----------------------------------------------------------------------------------------------- */
+/*
+ * ---- one element
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static uint16_t bfloat16_of(uint32_t u)
 {
@@ -59,7 +62,9 @@ static uint16_t half_of(uint32_t u)
 	if (a >= 0x477ff000) /* 65520: halfway to what would be 65536 */
 		return (uint16_t)(sign | 0x7c00);
 	if (a < 0x38800000) {
-		/* Below 2^-14: adding 0.5 leaves the significand in units of 2^-24, rounded by the machine. */
+		/*
+		 * Below 2^-14: adding 0.5 leaves the significand in units of 2^-24, rounded by the machine.
+		 */
 		float f = float_of(a) + 0.5F;
 
 		return (uint16_t)(sign | (bits_of(f) - 0x3f000000));
@@ -81,7 +86,10 @@ static uint32_t of_half(uint16_t h)
 	return sign | bits_of((float)a * 0x1p-24F);
 }
 
-/* ---- loops, for any machine ------------------------------------------------------------------------------------ */
+/*
+ * ---- loops, for any machine
+ * ------------------------------------------------------------------------------------
+ */
 
 static void widen_double(const uint8_t *src, size_t n, float *dst)
 {
@@ -161,7 +169,10 @@ static const struct loops plain = {
 			[TORCH_BFLOAT16] = narrow_bfloat16 },
 };
 
-/* ---- loops with AVX2 and F16C ---------------------------------------------------------------------------------- */
+/*
+ * ---- loops with AVX2 and F16C
+ * ----------------------------------------------------------------------------------
+ */
 
 #if defined __x86_64__
 #define VECTOR __attribute__((target("avx2,f16c")))
@@ -274,7 +285,10 @@ static const struct loops *best(void)
 	return &plain;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- all
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 bool bridge_dtype_converts(enum torch_dtype from, enum torch_dtype to)
 {
@@ -302,7 +316,8 @@ static void convert(const struct loops *loops, enum torch_dtype from, enum torch
 	}
 }
 
-void bridge_dtype_convert(enum torch_dtype from, enum torch_dtype to, const void *src, size_t count, void *dst)
+void bridge_dtype_convert(
+		enum torch_dtype from, enum torch_dtype to, const void *src, size_t count, void *dst)
 {
 	convert(best(), from, to, src, count, dst);
 }

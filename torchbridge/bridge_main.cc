@@ -25,7 +25,8 @@ extern "C" {
 #include "codec/torch_dtype.h"
 }
 
-namespace {
+namespace
+{
 
 enum { BAD_CLIENT = 3 };
 
@@ -39,7 +40,7 @@ bool is_device(const char *s)
 	if (s[n] == '\0')
 		return true;
 	return s[n] == ':' && s[n + 1] != '\0' && strspn(s + n + 1, "0123456789") == strlen(s + n + 1) &&
-			strlen(s + n + 1) <= 3;
+	       strlen(s + n + 1) <= 3;
 }
 
 /* Of whole bytes, so that counts say how long it is. */
@@ -50,18 +51,21 @@ bool is_dtype(uint32_t d)
 
 bool is_sound(const struct bridge_wire_request *q)
 {
-	if (q->magic != BRIDGE_WIRE_MAGIC || q->version != BRIDGE_WIRE_VERSION || q->op <= BRIDGE_WIRE_HELLO ||
-			q->op >= BRIDGE_WIRE_OPS || !is_dtype(q->from) || !is_dtype(q->to))
+	if (q->magic != BRIDGE_WIRE_MAGIC || q->version != BRIDGE_WIRE_VERSION ||
+			q->op <= BRIDGE_WIRE_HELLO || q->op >= BRIDGE_WIRE_OPS || !is_dtype(q->from) ||
+			!is_dtype(q->to))
 		return false;
 	if (q->op != BRIDGE_WIRE_CONVERT && q->from != q->to)
 		return false;
 	if (q->op == BRIDGE_WIRE_CHECK && !is_device(q->device))
 		return false;
 	/* Zero points are of the integers that they are added to. */
-	if (!std::isfinite(q->scale) || q->scale < 0 || q->zero_point < INT32_MIN || q->zero_point > INT32_MAX)
+	if (!std::isfinite(q->scale) || q->scale < 0 || q->zero_point < INT32_MIN ||
+			q->zero_point > INT32_MAX)
 		return false;
-	return q->count <= BRIDGE_WIRE_AREA / torch_dtype_info(static_cast<enum torch_dtype>(q->from))->width &&
-			q->count <= BRIDGE_WIRE_AREA / torch_dtype_info(static_cast<enum torch_dtype>(q->to))->width;
+	return q->count <= BRIDGE_WIRE_AREA / torch_dtype_info(static_cast<enum torch_dtype>(q->from))
+							       ->width &&
+	       q->count <= BRIDGE_WIRE_AREA / torch_dtype_info(static_cast<enum torch_dtype>(q->to))->width;
 }
 
 bool say(struct bridge_wire_reply *r)
@@ -120,8 +124,8 @@ int version(void)
 	struct bridge_wire_reply r = {};
 
 	bridge_ops_devices(&r);
-	printf("ckptfs-bridge %s, protocol %d\nlibtorch %s, %s CUDA\n", CKPTFS_VERSION, BRIDGE_WIRE_VERSION, r.text,
-			r.cuda_built ? "with" : "without");
+	printf("ckptfs-bridge %s, protocol %d\nlibtorch %s, %s CUDA\n", CKPTFS_VERSION, BRIDGE_WIRE_VERSION,
+			r.text, r.cuda_built ? "with" : "without");
 	printf("devices: cuda %u, xpu %u, mps %u\n", r.cuda, r.xpu, r.mps);
 	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -91,7 +91,8 @@ static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 static double small_float(unsigned code, unsigned mantissa, int bias)
 {
 	int m = (int)(code & ((1u << mantissa) - 1)), e = (int)((code & 0x7f) >> mantissa);
-	double v = e == 0 ? ldexp(m, 1 - bias - (int)mantissa) : ldexp(m | 1 << mantissa, e - bias - (int)mantissa);
+	double v = e == 0 ? ldexp(m, 1 - bias - (int)mantissa)
+			  : ldexp(m | 1 << mantissa, e - bias - (int)mantissa);
 
 	return code & 0x80 ? -v : v;
 }
@@ -100,19 +101,20 @@ static void make_tables(void)
 {
 	for (unsigned c = 0; c < 256; c++) {
 		e4m3fn[c] = (c & 0x7f) == 0x7f ? NAN : small_float(c, 3, 7);
-		e5m2[c] = (c & 0x7f) > 0x7c ? NAN : (c & 0x7f) == 0x7c ? (c & 0x80 ? -INFINITY : INFINITY)
-								       : small_float(c, 2, 15);
+		e5m2[c] = (c & 0x7f) > 0x7c    ? NAN
+			  : (c & 0x7f) == 0x7c ? (c & 0x80 ? -INFINITY : INFINITY)
+					       : small_float(c, 2, 15);
 		e4m3fnuz[c] = c == 0x80 ? NAN : small_float(c, 3, 8);
 		e5m2fnuz[c] = c == 0x80 ? NAN : small_float(c, 2, 16);
 		e8m0fnu[c] = c == 0xff ? NAN : ldexp(1, (int)c - 127);
 	}
 }
 
-#define DECODE_TABLE(name)                                                                                             \
-	static void decode_##name(const uint8_t *p, size_t n, double *out)                                             \
-	{                                                                                                              \
-		for (size_t i = 0; i < n; i++)                                                                         \
-			out[i] = name[p[i]];                                                                           \
+#define DECODE_TABLE(name)                                                                                   \
+	static void decode_##name(const uint8_t *p, size_t n, double *out)                                   \
+	{                                                                                                    \
+		for (size_t i = 0; i < n; i++)                                                               \
+			out[i] = name[p[i]];                                                                 \
 	}
 DECODE_TABLE(e4m3fn)
 DECODE_TABLE(e5m2)
@@ -154,7 +156,8 @@ static int not_numbers(enum torch_dtype dtype)
 {
 	if (dtype < 0 || dtype >= TORCH_DTYPES)
 		return ckpt_fail(EINVAL, "statistics: no dtype %d", (int)dtype);
-	return ckpt_fail(ENOTSUP, "statistics: %s has no numbers to count with", torch_dtype_info(dtype)->name);
+	return ckpt_fail(ENOTSUP, "statistics: %s has no numbers to count with",
+			torch_dtype_info(dtype)->name);
 }
 
 /* Numbers of an element: of a complex one, two. */
@@ -285,8 +288,8 @@ static void add_close_integers(struct bridge_distance *d, bool is_signed, const 
 	}
 }
 
-int bridge_distance_add(struct bridge_distance *d, enum torch_dtype a_dtype, const void *a, enum torch_dtype b_dtype,
-		const void *b, uint64_t count)
+int bridge_distance_add(struct bridge_distance *d, enum torch_dtype a_dtype, const void *a,
+		enum torch_dtype b_dtype, const void *b, uint64_t count)
 {
 	double x[BLOCK] __attribute__((aligned(64))), y[BLOCK] __attribute__((aligned(64)));
 	const struct math_loops *l = loops();

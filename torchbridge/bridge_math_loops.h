@@ -1,11 +1,12 @@
 /*
- * bridge_math_loops.h: the loops of bridge_math.c over a block of doubles, included by it for each kind of machine with
+ * bridge_math_loops.h: the loops of bridge_math.c over a block of doubles, included by it for each kind of
+ * machine with
  *
  *   LOOPS_TARGET   attributes of each function
  *   LOOPS(name)    how its functions are called
  *
- * n is a multiple of 2 * LANES: the caller pads.  Two of everything is kept, since an addition takes four cycles and two
- * can be started in each.
+ * n is a multiple of 2 * LANES: the caller pads.  Two of everything is kept, since an addition takes four
+ * cycles and two can be started in each.
  */
 
 /* How elements become doubles. value: an expression of x, which is *(const type *)p. */

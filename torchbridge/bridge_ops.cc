@@ -21,7 +21,8 @@ extern "C" {
 #include "codec/torch_dtype.h"
 }
 
-namespace {
+namespace
+{
 
 constexpr int none = -1;
 
@@ -109,7 +110,8 @@ bool fail(struct bridge_wire_reply *r, int err, const char *what)
 /* The bytes in the first area as a tensor, without a copy. A bool's byte may be any number: not zero is true. */
 at::Tensor load(uint8_t *in, uint32_t dtype, uint64_t count)
 {
-	const at::ScalarType type = dtype == TORCH_BOOL ? at::kByte : static_cast<at::ScalarType>(scalar_type(dtype));
+	const at::ScalarType type =
+			dtype == TORCH_BOOL ? at::kByte : static_cast<at::ScalarType>(scalar_type(dtype));
 	at::Tensor t = at::from_blob(in, { static_cast<int64_t>(count) }, at::TensorOptions().dtype(type));
 
 	return dtype == TORCH_BOOL ? t.ne(0) : t;
@@ -136,7 +138,8 @@ void convert(const struct bridge_wire_request *q, uint8_t *in, uint8_t *out, str
 	if (is_quantized(q->from))
 		t = at::_make_per_tensor_quantized_tensor(t, q->scale, q->zero_point).dequantize();
 	if (is_quantized(q->to))
-		t = at::quantize_per_tensor(t.to(at::kFloat), q->scale, q->zero_point, quantized_type(q->to)).int_repr();
+		t = at::quantize_per_tensor(t.to(at::kFloat), q->scale, q->zero_point, quantized_type(q->to))
+				    .int_repr();
 	else
 		t = t.to(static_cast<at::ScalarType>(scalar_type(q->to)));
 	store(t, out, r);
@@ -170,8 +173,8 @@ void stats(const struct bridge_wire_request *q, uint8_t *in, uint8_t *out, struc
 uint32_t devices(at::DeviceType type)
 {
 	return c10::impl::hasDeviceGuardImpl(type)
-			? static_cast<uint32_t>(c10::impl::VirtualGuardImpl(type).deviceCount())
-			: 0;
+			       ? static_cast<uint32_t>(c10::impl::VirtualGuardImpl(type).deviceCount())
+			       : 0;
 }
 
 bool is_here(const at::Device &d)
@@ -210,7 +213,8 @@ void bridge_ops_devices(struct bridge_wire_reply *hello)
 	snprintf(hello->text, sizeof hello->text, "%s", TORCH_VERSION);
 }
 
-void bridge_ops_run(const struct bridge_wire_request *q, uint8_t *in, uint8_t *out, struct bridge_wire_reply *r)
+void bridge_ops_run(
+		const struct bridge_wire_request *q, uint8_t *in, uint8_t *out, struct bridge_wire_reply *r)
 {
 	const uint32_t lacks = scalar_type(q->from) == none ? q->from : q->to;
 

@@ -25,8 +25,8 @@ enum { KILL_MS = 5000, ENV_MAX = 32, FD_FROM = 16 };
 
 extern char **environ;
 
-static const char how_to_get_it[] =
-		"install ckptfs-bridge beside ckptfs (`make bridge`, which needs libtorch), or set CKPTFS_BRIDGE to its path";
+static const char how_to_get_it[] = "install ckptfs-bridge beside ckptfs (`make bridge`, which needs "
+				    "libtorch), or set CKPTFS_BRIDGE to its path";
 
 void bridge_helper_init(struct bridge_helper *h)
 {
@@ -65,7 +65,8 @@ static bool find_in_path(char *out, size_t room)
 		size_t n = strcspn(at, ":");
 
 		/* Absolute ones only: what stands in the working directory is a user's. */
-		if (*at == '/' && snprintf(out, room, "%.*s/ckptfs-bridge", (int)n, at) < (int)room && is_program(out))
+		if (*at == '/' && snprintf(out, room, "%.*s/ckptfs-bridge", (int)n, at) < (int)room &&
+				is_program(out))
 			return true;
 		at += n + (at[n] == ':');
 	}
@@ -176,15 +177,17 @@ static int spawn(const char *path, const char *device, int socket, int memory, p
 	if (err != 0)
 		goto destroy_actions;
 	for (int fd = 0; fd < 3 && err == 0; fd++)
-		err = posix_spawn_file_actions_addopen(&fa, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
+		err = posix_spawn_file_actions_addopen(
+				&fa, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
 	err = err ? err : posix_spawn_file_actions_adddup2(&fa, socket, BRIDGE_WIRE_SOCKET);
 	err = err ? err : posix_spawn_file_actions_adddup2(&fa, memory, BRIDGE_WIRE_MEMFD);
 	err = err ? err : posix_spawn_file_actions_addclosefrom_np(&fa, BRIDGE_WIRE_MEMFD + 1);
 	err = err ? err : posix_spawnattr_setsigmask(&at, &none);
 	err = err ? err : posix_spawnattr_setsigdefault(&at, &all);
 	err = err ? err : posix_spawnattr_setpgroup(&at, 0);
-	err = err ? err : posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-							 POSIX_SPAWN_SETPGROUP);
+	err = err ? err
+		  : posix_spawnattr_setflags(&at,
+				    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 	err = err ? err : posix_spawn(pid, path, &fa, &at, argv, env);
 	posix_spawnattr_destroy(&at);
 destroy_actions:

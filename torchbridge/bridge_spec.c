@@ -7,9 +7,9 @@
 #include <string.h>
 
 /*
- * Devices as torch.save writes them (torch/serialization.py, c10/core/DeviceType.cpp): most with an index, which is 0
- * where none is given, three without.  "npu" and "mlu" are the names under which the backends outside torch's tree
- * ("privateuseone") register themselves.
+ * Devices as torch.save writes them (torch/serialization.py, c10/core/DeviceType.cpp): most with an index,
+ * which is 0 where none is given, three without.  "npu" and "mlu" are the names under which the backends
+ * outside torch's tree ("privateuseone") register themselves.
  */
 static const struct {
 	const char *name;

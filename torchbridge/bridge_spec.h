@@ -1,9 +1,12 @@
 /*
  * bridge_spec.h: the names of views: what "@cpu+bf16" asks for.
  *
- *   @cpu @cuda @cuda:N @mps @xpu:N ...   a device, by torch's name (c10/core/DeviceType.cpp); "@auto" the reader's best
+ *   @cpu @cuda @cuda:N @mps @xpu:N ...   a device, by torch's name (c10/core/DeviceType.cpp), with the index
+ *                                        that torch.save would write: 0 where none is given; "@meta" no data
+ *   @auto                                the reader's best
  *   @fp32 @fp16 @bf16                    a dtype; joins with a device by '+', in either order
- *   @summary @json @tree @safetensors    a form; a dtype may join @safetensors and @tree ("@bf16+safetensors"), not others
+ *   @summary @json @tree @safetensors    a form; a dtype may join @safetensors and @tree ("@bf16+safetensors"),
+ *                                        not others
  *   @runs                                see bridge_runs.h
  */
 #ifndef BRIDGE_SPEC_H
@@ -26,7 +29,7 @@ enum { BRIDGE_DEVICE_MAX = 32 };
 
 struct bridge_spec {
 	enum bridge_form form;
-	char device[BRIDGE_DEVICE_MAX]; /* "cpu", "cuda:1" (torch's location; "cuda" is "cuda:0"); "" as it is; "auto" */
+	char device[BRIDGE_DEVICE_MAX]; /* torch's location: "cpu", "cuda:1"; "" as it is; "auto" */
 	int dtype;                      /* enum torch_dtype; -1 as it is */
 };
 

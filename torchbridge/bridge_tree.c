@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "codec/ckpt_error.h"
-#include "tree_internal.h"
+#include "bridge_tree_internal.h"
 #include "view_policy.h"
 
 int bridge_tree_new(const struct bridge_doc *d, int dtype, struct bridge_tree **out)
@@ -80,7 +80,10 @@ static int walk(const struct bridge_tree *t, const char *path, uint32_t *out)
 	return 0;
 }
 
-/* ---- links ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- links
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t parent_of(const struct bridge_tree *t, uint32_t dir)
 {
@@ -148,14 +151,18 @@ int bridge_tree_link(const struct bridge_tree *t, const char *path, struct byte_
 	return rc;
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- looking
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static mode_t type_of(const struct tree_entry *e)
 {
 	return e->what == TREE_DIR ? S_IFDIR : e->what == TREE_LINK ? S_IFLNK : S_IFREG;
 }
 
-int bridge_tree_find(const struct bridge_tree *t, const char *path, codec_read_at read, void *arg, struct bridge_node *out)
+int bridge_tree_find(const struct bridge_tree *t, const char *path, codec_read_at read, void *arg,
+		struct bridge_node *out)
 {
 	struct bridge_node node = { .type = S_IFDIR, .number = 1 };
 	struct byte_buf link = { 0 };

@@ -8,8 +8,8 @@
 #include "codec/ckpt_error.h"
 #include "view_internal.h"
 
-int bridge_view_file(const struct bridge_doc *d, const struct bridge_spec *spec, codec_read_at read, void *arg,
-		struct bridge_layout **out)
+int bridge_view_file(const struct bridge_doc *d, const struct bridge_spec *spec, codec_read_at read,
+		void *arg, struct bridge_layout **out)
 {
 	struct bridge_layout *l;
 	int rc;
@@ -24,12 +24,16 @@ int bridge_view_file(const struct bridge_doc *d, const struct bridge_spec *spec,
 		rc = view_torch(d, spec, read, arg, l);
 		break;
 	case BRIDGE_SAFETENSOR:
-		rc = spec->dtype >= 0 ? view_tensors_dtype(bridge_doc_safetensors(d), (enum torch_dtype)spec->dtype, l)
+		rc = spec->dtype >= 0 ? view_tensors_dtype(bridge_doc_safetensors(d),
+							(enum torch_dtype)spec->dtype, l)
 				      : ckpt_fail(EINVAL, "a safetensors file is on no device");
 		break;
 	case BRIDGE_DISTCP: /* written from the CPU, and .metadata says how long each item is */
-		rc = spec->dtype >= 0 ? ckpt_fail(ENOTSUP, "a shard of a distributed checkpoint can't change its lengths")
-				      : ckpt_fail(EINVAL, "a shard of a distributed checkpoint is on no device");
+		rc = spec->dtype >= 0
+				     ? ckpt_fail(ENOTSUP, "a shard of a distributed checkpoint can't change "
+							  "its lengths")
+				     : ckpt_fail(EINVAL,
+						       "a shard of a distributed checkpoint is on no device");
 		break;
 	default:
 		rc = ckpt_fail(EINVAL, "an array of numpy is on no device, and its dtype its own");

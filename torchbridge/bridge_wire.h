@@ -12,10 +12,11 @@
  *                            <-      request    its bytes lie in the first area
  *   reply to it              ->                 its bytes lie in the second
  *
- * One request at a time.  Each side checks every field of what it gets, and gives up on the other (the helper exits, the
- * client kills it) when one is not as it must be.  End of file on the socket ends the helper.
+ * One request at a time.  Each side checks every field of what it gets, and gives up on the other (the helper
+ * exits, the client kills it) when one is not as it must be.  End of file on the socket ends the helper.
  *
- * Numbers have the machine's order: both sides run on it, and are of one build or of two with the same BRIDGE_WIRE_VERSION.
+ * Numbers have the machine's order: both sides run on it, and are of one build or of two with the same
+ * BRIDGE_WIRE_VERSION.
  */
 #ifndef BRIDGE_WIRE_H
 #define BRIDGE_WIRE_H
@@ -56,7 +57,7 @@ struct bridge_wire_reply {
 	uint32_t magic;
 	uint16_t version, op;
 	uint64_t id;
-	int32_t status; /* 0 or -errno, which is one of -EINVAL, -ENOTSUP, -ENOMEM, -ENODEV, -EIO */
+	int32_t status;          /* 0 or -errno, which is one of -EINVAL, -ENOTSUP, -ENOMEM, -ENODEV, -EIO */
 	uint32_t cuda, xpu, mps; /* HELLO: how many there are */
 	uint32_t cuda_built;     /* HELLO: whether this libtorch could know one */
 	uint64_t len;            /* bytes in the second area */

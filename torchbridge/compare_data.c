@@ -65,8 +65,13 @@ static int open_tensor(const struct bridge_side *side, const struct compare_item
 		return 0;
 	if (rc < 0)
 		return rc;
-	s = (struct bridge_strided){ .from = (enum torch_dtype)t->dtype, .to = (enum torch_dtype)t->dtype, .conj = t->conj,
-		.neg = t->neg, .ndim = t->ndim, .size = torch_size(o, t), .stride = torch_stride(o, t) };
+	s = (struct bridge_strided){ .from = (enum torch_dtype)t->dtype,
+		.to = (enum torch_dtype)t->dtype,
+		.conj = t->conj,
+		.neg = t->neg,
+		.ndim = t->ndim,
+		.size = torch_size(o, t),
+		.stride = torch_stride(o, t) };
 	rc = bridge_layout_new(&d->layout);
 	return rc < 0 ? rc : bridge_layout_tensor(d->layout, 0, in.base + off, &s);
 }
@@ -107,7 +112,8 @@ static int open_entry(const struct compare_item *x, struct compare_data *d)
 static int open_npy(const struct bridge_side *side, const struct compare_item *x, struct compare_data *d)
 {
 	const struct npy_header *h = x->npy;
-	const struct bridge_member *m = bridge_doc_kind(side->doc) == BRIDGE_NPZ ? member_of(side->doc, x) : NULL;
+	const struct bridge_member *m =
+			bridge_doc_kind(side->doc) == BRIDGE_NPZ ? member_of(side->doc, x) : NULL;
 	struct view_row row = { .kind = ROW_NPY, .npy = h };
 	struct bridge_strided s;
 	uint64_t stride[NPY_DIMS_MAX], step = 1, off = (m != NULL ? m->off : 0) + h->length;
@@ -128,8 +134,11 @@ static int open_npy(const struct bridge_side *side, const struct compare_item *x
 		if (h->count > 0 && __builtin_mul_overflow(step, h->size[i], &step))
 			return ckpt_fail(EBADMSG, "npy: a shape beyond all bounds");
 	}
-	s = (struct bridge_strided){ .from = (enum torch_dtype)dtype, .to = (enum torch_dtype)dtype, .ndim = h->ndim,
-		.size = h->size, .stride = stride };
+	s = (struct bridge_strided){ .from = (enum torch_dtype)dtype,
+		.to = (enum torch_dtype)dtype,
+		.ndim = h->ndim,
+		.size = h->size,
+		.stride = stride };
 	return bridge_layout_tensor(d->layout, 0, off, &s);
 }
 
@@ -165,13 +174,15 @@ static int64_t read_source(void *arg, uint32_t source, uint64_t off, void *buf, 
 	return side->read(side->arg, off, buf, len);
 }
 
-int compare_data_read(const struct bridge_side *side, const struct compare_data *d, uint64_t off, void *buf, size_t len)
+int compare_data_read(const struct bridge_side *side, const struct compare_data *d, uint64_t off, void *buf,
+		size_t len)
 {
 	struct bridge_side copy = *side;
 	const struct bridge_sources src = { .read = read_source, .arg = &copy };
 
 	for (size_t done = 0; done < len;) {
-		ssize_t n = bridge_layout_read(d->layout, &src, off + done, (uint8_t *)buf + done, len - done);
+		ssize_t n = bridge_layout_read(
+				d->layout, &src, off + done, (uint8_t *)buf + done, len - done);
 
 		if (n < 0)
 			return (int)n;

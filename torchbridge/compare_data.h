@@ -21,6 +21,7 @@ int compare_data_open(const struct bridge_side *side, const struct compare_item 
 void compare_data_release(struct compare_data *d);
 
 /* Exactly len bytes at off. -EIO where the file has become shorter. */
-int compare_data_read(const struct bridge_side *side, const struct compare_data *d, uint64_t off, void *buf, size_t len);
+int compare_data_read(const struct bridge_side *side, const struct compare_data *d, uint64_t off, void *buf,
+		size_t len);
 
 #endif

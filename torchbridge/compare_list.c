@@ -146,8 +146,8 @@ static int array_text(const struct view_row *row, struct byte_buf *out, bool *un
 	if (rc == 0) {
 		XXH128_hash_t h = XXH3_128bits(data.p, data.len);
 
-		rc = byte_buf_format(out, "%s (%zu bytes, %016llx%016llx)", a.fortran ? " by columns" : "", data.len,
-				(unsigned long long)h.high64, (unsigned long long)h.low64);
+		rc = byte_buf_format(out, "%s (%zu bytes, %016llx%016llx)", a.fortran ? " by columns" : "",
+				data.len, (unsigned long long)h.high64, (unsigned long long)h.low64);
 	}
 	byte_buf_release(&data);
 	return rc;
@@ -156,13 +156,13 @@ static int array_text(const struct view_row *row, struct byte_buf *out, bool *un
 /* What stands beside the numbers: of a quantized tensor scale and zero point, where they are no tensors. */
 static int tensor_marks(const struct view_row *row, const struct torch_tensor *t, struct byte_buf *out)
 {
-	static const char *const name[2] = { "scale", "zero_point" };
+	static const char *const name[4] = { "", "scale ", "zero point ", "axis " };
 	int rc = 0;
 
-	for (int i = 0; i < 2 && t->kind == TORCH_QUANTIZED && rc == 0; i++) {
+	for (int i = 0; i < 4 && t->kind == TORCH_QUANTIZED && rc == 0; i++) {
 		if (t->part[i] == PICKLE_NIL || !view_is_scalar(row->o, t->part[i]))
 			continue;
-		rc = byte_buf_format(out, " %s ", name[i]);
+		rc = byte_buf_format(out, " %s", name[i]);
 		rc = rc ? rc : view_scalar(row->o, t->part[i], out);
 	}
 	return rc;
@@ -211,13 +211,20 @@ static int row_text(const struct view_row *row, struct byte_buf *out, bool *unkn
 
 static int add(struct compare_list *l, const struct view_row *row, const char *suffix)
 {
-	struct compare_item x = { .kind = row->kind, .node = row->node, .file = row->file, .member = row->member,
-		.set = row->set, .entry = row->entry, .npy = row->npy, .next = COMPARE_NIL };
+	struct compare_item x = { .kind = row->kind,
+		.node = row->node,
+		.file = row->file,
+		.member = row->member,
+		.set = row->set,
+		.entry = row->entry,
+		.npy = row->npy,
+		.next = COMPARE_NIL };
 	int rc;
 
 	if (l->count == l->cap) {
 		uint32_t cap = l->cap > 0 ? l->cap * 2 : 64;
-		struct compare_item *grown = cap < COMPARE_NIL / 2 ? reallocarray(l->item, cap, sizeof(*grown)) : NULL;
+		struct compare_item *grown =
+				cap < COMPARE_NIL / 2 ? reallocarray(l->item, cap, sizeof(*grown)) : NULL;
 
 		if (grown == NULL)
 			return ckpt_fail(ENOMEM, "compare: out of memory");
@@ -238,7 +245,7 @@ static int add(struct compare_list *l, const struct view_row *row, const char *s
 int compare_list_add(struct compare_list *l, const struct view_row *row)
 {
 	static const char *const names[][4] = {
-		[TORCH_QUANTIZED] = { ".scale", ".zero_point" },
+		[TORCH_QUANTIZED] = { NULL, ".scale", ".zero_point" },
 		[TORCH_COO] = { ".indices", ".values" },
 		[TORCH_COMPRESSED] = { ".compressed_indices", ".plain_indices", ".values" },
 		[TORCH_NESTED] = { ".buffer", ".sizes", ".strides", ".offsets" },
@@ -255,7 +262,8 @@ int compare_list_add(struct compare_list *l, const struct view_row *row)
 	for (int i = 0; i < 4 && rc == 0; i++) {
 		struct view_row part = *row;
 
-		if (t->part[i] == PICKLE_NIL || names[t->kind][i] == NULL || torch_tensor_of(row->o, t->part[i]) == NULL)
+		if (t->part[i] == PICKLE_NIL || names[t->kind][i] == NULL ||
+				torch_tensor_of(row->o, t->part[i]) == NULL)
 			continue;
 		part.node = pickle_target(torch_graph(row->o), t->part[i]);
 		rc = add(l, &part, names[t->kind][i]);

@@ -14,16 +14,16 @@ enum { COMPARE_TEXT_MAX = 200 }; /* bytes of a text of values that are shown; th
 
 struct compare_item {
 	enum view_row_kind kind;
-	bool unknown;       /* the text does not say all */
-	uint32_t node;      /* of file's object */
+	bool unknown;  /* the text does not say all */
+	uint32_t node; /* of file's object */
 	const struct torch_file *file;
 	const char *member; /* of a .distcp */
 	const struct safetensors *set;
 	const struct safetensors_entry *entry;
 	const struct npy_header *npy;
-	size_t path, text;  /* in the texts; terminated */
-	uint32_t next;      /* item of the same hash; COMPARE_NIL */
-	bool used;          /* matched */
+	size_t path, text; /* in the texts; terminated */
+	uint32_t next;     /* item of the same hash; COMPARE_NIL */
+	bool used;         /* matched */
 };
 
 #define COMPARE_NIL UINT32_MAX

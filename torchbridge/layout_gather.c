@@ -1,10 +1,11 @@
 /*
  * layout_gather.c: elements that lie apart, brought together.
  *
- * A range of a tensor's elements in its own order is a few boxes: a part of one dimension with all of those below it.  The
- * elements of a box are gone through in the order in which they lie in the file, whatever the tensor's order, so that a
- * transposed matrix is read forwards and in runs.  Where a box is dense in the file its bytes come through a window; where
- * it is thin, only the runs themselves are read.
+ * A range of a tensor's elements in its own order is a few boxes: a part of one dimension with all of those
+ * below it.  The elements of a box are gone through in the order in which they lie in the file, whatever the
+ * tensor's order, so that a transposed matrix is read forwards and in runs.  What lies between two elements
+ * is read with them and thrown away where that costs less than another call would: bytes come through a
+ * window, which is not stopped by gaps of GAP bytes.
  */
 #include "layout_gather.h"
 
@@ -16,7 +17,7 @@
 
 enum {
 	WINDOW = 1 << 18,
-	THIN = 16, /* bytes between, to one that is wanted: more is not worth reading */
+	GAP = 8192, /* bytes are copied in the time that a call takes */
 };
 
 struct reader {
@@ -26,10 +27,13 @@ struct reader {
 	uint64_t begin, end; /* what of the source is in it */
 };
 
-/* A box: for each dimension where it begins, how many, and how far apart in the file and in the answer (in elements). */
+/*
+ * A box: for each dimension where it begins, how many, and how far apart in the file and in the answer (in
+ * elements).
+ */
 struct box {
 	uint32_t ndim;
-	uint64_t off;                 /* of its first element in the source, bytes */
+	uint64_t off; /* of its first element in the source, bytes */
 	uint64_t size[GATHER_DIMS_MAX];
 	uint64_t from[GATHER_DIMS_MAX]; /* bytes between neighbours in the source */
 	uint64_t to[GATHER_DIMS_MAX];   /* bytes between neighbours in the answer */
@@ -54,7 +58,8 @@ int gather_source(const struct bridge_sources *src, uint32_t source, uint64_t of
 	return 0;
 }
 
-int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride, uint64_t *simple, uint64_t *count)
+int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride, uint64_t *simple,
+		uint64_t *count)
 {
 	uint64_t kept_size[GATHER_DIMS_MAX], kept_stride[GATHER_DIMS_MAX], total = 1;
 	uint32_t n = 0;
@@ -88,7 +93,10 @@ int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride,
 	return (int)n;
 }
 
-/* Puts the dimensions in the order in which the file has them: far strides first, elements that are repeated last. */
+/*
+ * Puts the dimensions in the order in which the file has them: far strides first, elements that are repeated
+ * last.
+ */
 static void sort_dims(struct box *b)
 {
 	for (uint32_t i = 1; i < b->ndim; i++)
@@ -104,7 +112,9 @@ static void sort_dims(struct box *b)
 		}
 }
 
-/* The bytes [off, off + len) of the source, len being at most WINDOW; up to `ahead` more are read with them. */
+/*
+ * The bytes [off, off + len) of the source, len being at most WINDOW; up to `ahead` more are read with them.
+ */
 static int need(struct reader *r, uint64_t off, size_t len, uint64_t ahead, const uint8_t **out)
 {
 	size_t n = ahead > WINDOW - len ? WINDOW : len + (size_t)ahead;
@@ -152,34 +162,50 @@ static void scatter(const uint8_t *p, uint64_t from, uint8_t *dst, uint64_t to, 
 	}
 }
 
-/* The innermost dimension from `off` on: in pieces that fit the window. `left`: bytes of the box behind `off`. */
-static int read_run(struct reader *r, uint64_t off, uint64_t left, bool dense, uint64_t n, uint64_t from,
-		uint8_t *dst, uint64_t to)
+/*
+ * The innermost dimension from `off` on: in pieces that fit the window. `end`: until where reading on is
+ * worth it.
+ */
+static int read_run(struct reader *r, uint64_t off, uint64_t end, uint64_t n, uint64_t from, uint8_t *dst,
+		uint64_t to)
 {
 	size_t width = r->g->width;
-	uint64_t most = from == 0 || n == 1 ? n : dense ? (WINDOW - width) / from + 1 : from == width ? WINDOW / width : 1;
+	uint64_t most = from == 0 || n == 1 ? n : from <= GAP + width ? (WINDOW - width) / from + 1 : 1;
 
 	while (n > 0) {
 		uint64_t k = n < most ? n : most, span = (k - 1) * from + width;
 		const uint8_t *p;
-		int rc = need(r, off, (size_t)span, dense ? left - span : 0, &p);
+		int rc = need(r, off, (size_t)span, end > off + span ? end - off - span : 0, &p);
 
 		if (rc < 0)
 			return rc;
 		scatter(p, from, dst, to, k, width);
 		off += k * from;
-		left -= n > k ? k * from : 0;
 		dst += k * to;
 		n -= k;
 	}
 	return 0;
 }
 
+/*
+ * The dimensions from the returned one on have no gap that is worth another call; *span: how far they reach.
+ */
+static uint32_t near_dims(const struct box *b, size_t width, uint64_t *span)
+{
+	uint32_t i = b->ndim;
+
+	*span = width;
+	while (i > 0 && b->from[i - 1] <= *span + GAP) {
+		i--;
+		*span += (b->size[i] - 1) * b->from[i];
+	}
+	return i;
+}
+
 static int read_box(struct reader *r, struct box *b, uint8_t *dst)
 {
-	uint64_t at[GATHER_DIMS_MAX] = { 0 }, span = r->g->width, wanted = r->g->width, off = b->off;
-	uint32_t last;
-	bool dense;
+	uint64_t at[GATHER_DIMS_MAX] = { 0 }, span, off = b->off;
+	uint32_t last, near;
 
 	if (b->ndim == 0) {
 		b->ndim = 1;
@@ -187,23 +213,20 @@ static int read_box(struct reader *r, struct box *b, uint8_t *dst)
 		b->from[0] = b->to[0] = r->g->width;
 	}
 	sort_dims(b);
-	for (uint32_t i = 0; i < b->ndim; i++) {
-		span += (b->size[i] - 1) * b->from[i];
-		if (b->from[i] > 0)
-			wanted *= b->size[i];
-	}
-	dense = span / THIN <= wanted;
+	near = near_dims(b, r->g->width, &span);
 	last = b->ndim - 1;
 	for (;;) {
 		uint32_t i = last;
+		uint64_t region = off; /* where what is near begins */
 		uint8_t *d = dst;
 		int rc;
 
-		for (uint32_t k = 0; k < last; k++)
+		for (uint32_t k = 0; k < last; k++) {
 			d += at[k] * b->to[k];
-		/* A stride beyond the window is never dense within the run. */
-		rc = read_run(r, off, b->off + span - off, dense && b->from[last] < WINDOW / 2, b->size[last],
-				b->from[last], d, b->to[last]);
+			if (k >= near)
+				region -= at[k] * b->from[k];
+		}
+		rc = read_run(r, off, region + span, b->size[last], b->from[last], d, b->to[last]);
 		if (rc < 0)
 			return rc;
 		while (i-- > 0) {
@@ -218,8 +241,8 @@ static int read_box(struct reader *r, struct box *b, uint8_t *dst)
 	}
 }
 
-int gather_read(const struct gather *g, const uint64_t *dims, const struct bridge_sources *src, uint64_t first,
-		uint64_t n, uint8_t *dst)
+int gather_read(const struct gather *g, const uint64_t *dims, const struct bridge_sources *src,
+		uint64_t first, uint64_t n, uint8_t *dst)
 {
 	const uint64_t *size = dims + g->dims, *stride = size + g->ndim;
 	struct reader r = { .g = g, .src = src };

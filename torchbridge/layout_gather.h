@@ -9,8 +9,8 @@
 enum { GATHER_DIMS_MAX = 64 };
 
 /*
- * Dimensions of a tensor, made simple: those of one element are left out, and neighbours that are one run in memory are one
- * dimension. The last one is the fastest in the tensor's order.
+ * Dimensions of a tensor, made simple: those of one element are left out, and neighbours that are one run in
+ * memory are one dimension. The last one is the fastest in the tensor's order.
  */
 struct gather {
 	uint64_t off; /* of element (0, ..) in the source */
@@ -23,14 +23,19 @@ struct gather {
 };
 
 /*
- * Takes size and stride (ndim of them) into `simple`, which has room for 2 * ndim numbers: sizes first, then strides.
- * *count: elements. Returns how many dimensions are left, or -EINVAL: a product that overflows, or too many.
+ * Takes size and stride (ndim of them) into `simple`, which has room for 2 * ndim numbers: sizes first, then
+ * strides. *count: elements. Returns how many dimensions are left, or -EINVAL: a product that overflows, or
+ * too many.
  */
-int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride, uint64_t *simple, uint64_t *count);
+int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride, uint64_t *simple,
+		uint64_t *count);
 
-/* Elements [first, first + n) as they lie in the source, in the tensor's order, to dst. n * width <= BRIDGE_PIECE. */
-int gather_read(const struct gather *g, const uint64_t *dims, const struct bridge_sources *src, uint64_t first,
-		uint64_t n, uint8_t *dst);
+/*
+ * Elements [first, first + n) as they lie in the source, in the tensor's order, to dst. n * width <=
+ * BRIDGE_PIECE.
+ */
+int gather_read(const struct gather *g, const uint64_t *dims, const struct bridge_sources *src,
+		uint64_t first, uint64_t n, uint8_t *dst);
 
 /* Reads exactly len bytes of a source. -EIO where it ends before. */
 int gather_source(const struct bridge_sources *src, uint32_t source, uint64_t off, void *buf, size_t len);

@@ -117,7 +117,8 @@ size_t name_columns(const void *text, size_t len)
 		size_t n = name_sequence(p + i, len - i);
 		uint32_t c = n > 0 ? code_point(p + i, n) : 0;
 
-		if ((c >= 0x300 && c <= 0x36f) || (c >= 0x200b && c <= 0x200d) || (c >= 0xfe00 && c <= 0xfe0f))
+		if ((c >= 0x300 && c <= 0x36f) || (c >= 0x200b && c <= 0x200d) ||
+				(c >= 0xfe00 && c <= 0xfe0f))
 			columns += 0;
 		else if ((c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||
 				(c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) ||

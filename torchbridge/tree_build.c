@@ -1,25 +1,26 @@
 /*
  * tree_build.c: making the directories of a document.
  *
- * The object is gone through by nodes, level by level: a directory's items are entered, and those that are containers become
- * directories further down the list.  A node is given a place the first time it comes up, which is the shallowest one; each
- * later time it is a link to there.  So the work and the memory are linear in the graph, whatever it says about itself.
+ * The object is gone through by nodes, level by level: a directory's items are entered, and those that are
+ * containers become directories further down the list.  A node is given a place the first time it comes up,
+ * which is the shallowest one; each later time it is a link to there.  So the work and the memory are linear
+ * in the graph, whatever it says about itself.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codec/ckpt_error.h"
-#include "tree_internal.h"
+#include "bridge_tree_internal.h"
 #include "view_scalar.h"
 
 enum { COPIES_MAX = 4 }; /* of a copy of a copy of a tensor */
 
 struct build {
 	struct bridge_tree *t;
-	uint32_t dir;   /* the one being filled */
-	uint32_t *met;  /* of each node of each part: its entry + 1 */
-	size_t *base;   /* of each part: where its nodes begin in it */
+	uint32_t dir;  /* the one being filled */
+	uint32_t *met; /* of each node of each part: its entry + 1 */
+	size_t *base;  /* of each part: where its nodes begin in it */
 };
 
 static int room(void *p, size_t *cap, size_t need, size_t size)
@@ -41,7 +42,8 @@ static int room(void *p, size_t *cap, size_t need, size_t size)
 	return 0;
 }
 
-static int put_entry(struct build *b, unsigned relation, uint32_t key, enum tree_what what, uint32_t value, uint32_t at)
+static int put_entry(struct build *b, unsigned relation, uint32_t key, enum tree_what what, uint32_t value,
+		uint32_t at)
 {
 	struct bridge_tree *t = b->t;
 	int rc = room(&t->entry, &t->entry_cap, (size_t)t->entries + 1, sizeof *t->entry);
@@ -55,7 +57,8 @@ static int put_entry(struct build *b, unsigned relation, uint32_t key, enum tree
 }
 
 /* A new directory of the entry that comes next. */
-static int put_dir(struct build *b, enum tree_form form, uint32_t part, uint32_t node, unsigned relation, uint32_t key)
+static int put_dir(struct build *b, enum tree_form form, uint32_t part, uint32_t node, unsigned relation,
+		uint32_t key)
 {
 	struct bridge_tree *t = b->t;
 	uint16_t depth = t->dirs > 0 ? t->dir[b->dir].depth + 1 : 0;
@@ -79,7 +82,10 @@ static int put_word(struct build *b, enum tree_word word, uint32_t node)
 	return put_entry(b, TREE_BY_WORD, word, TREE_WORD, node, 0);
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- values
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* What a .npy can be of a tensor by itself. */
 static bool plain_tensor(const struct torch_tensor *x)
@@ -89,7 +95,8 @@ static bool plain_tensor(const struct torch_tensor *x)
 	return x->storage != PICKLE_NIL && x->kind == TORCH_STRIDED && !info->packed;
 }
 
-static int put_tensor(struct build *b, uint32_t part, unsigned relation, uint32_t key, const struct torch_tensor *x)
+static int put_tensor(
+		struct build *b, uint32_t part, unsigned relation, uint32_t key, const struct torch_tensor *x)
 {
 	if (plain_tensor(x))
 		return put_entry(b, relation, key, TREE_TENSOR, x->node, 0);
@@ -104,7 +111,9 @@ static const uint32_t *arguments(const struct pickle *g, uint32_t node, uint32_t
 	return c != NULL ? pickle_children(g, c->args, n) : NULL;
 }
 
-/* A tensor of a device without storages is shown as the one on the CPU, or the array, that it was saved as. */
+/*
+ * A tensor of a device without storages is shown as the one on the CPU, or the array, that it was saved as.
+ */
 static uint32_t what_is_copied(const struct torch_object *o, uint32_t ref)
 {
 	const struct torch_tensor *x = torch_tensor_of(o, ref);
@@ -177,7 +186,10 @@ static int put_value(struct build *b, uint32_t part, unsigned relation, uint32_t
 	return put_entry(b, relation, key, TREE_OPAQUE, node, 0);
 }
 
-/* ---- directories ----------------------------------------------------------------------------------------------- */
+/*
+ * ---- directories
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static int fill_items(struct build *b, uint32_t part, uint32_t node)
 {
@@ -236,7 +248,8 @@ static uint32_t state_of(const struct torch_object *o, uint32_t node)
 	return n == 4 ? pickle_target(torch_graph(o), a[3]) : PICKLE_NIL;
 }
 
-static int fill_parts(struct build *b, uint32_t part, const struct torch_tensor *x, const enum tree_word *word, size_t n)
+static int fill_parts(struct build *b, uint32_t part, const struct torch_tensor *x,
+		const enum tree_word *word, size_t n)
 {
 	int rc = 0;
 
@@ -282,7 +295,8 @@ static int fill_tensor(struct build *b, uint32_t part, uint32_t node)
 	default: /* TORCH_WRAPPER: its data are in its state */
 		state = state_of(o, node);
 		rc = put_word(b, WORD_CLASS, node);
-		return rc < 0 || state == PICKLE_NIL ? rc : put_value(b, part, TREE_BY_WORD, WORD_STATE, state);
+		return rc < 0 || state == PICKLE_NIL ? rc
+						     : put_value(b, part, TREE_BY_WORD, WORD_STATE, state);
 	}
 }
 
@@ -297,7 +311,8 @@ static int fill_members(struct build *b)
 		uint32_t number = (uint32_t)i;
 
 		if (m->torch != NULL)
-			rc = put_value(b, number, TREE_BY_MEMBER, number, pickle_root(torch_file_graph(m->torch)));
+			rc = put_value(b, number, TREE_BY_MEMBER, number,
+					pickle_root(torch_file_graph(m->torch)));
 		else
 			rc = put_entry(b, TREE_BY_MEMBER, number, TREE_NPY, number, 0);
 	}
@@ -339,7 +354,7 @@ static int fill_root(struct build *b)
 	kind = torch_kind_of(torch_file_object(f), root);
 	return put_value(b, 0, TREE_BY_WORD,
 			kind == TORCH_IS_TENSOR || kind == TORCH_IS_ARRAY ? WORD_TENSOR
-			: kind == TORCH_IS_STORAGE			  ? WORD_STORAGE
+			: kind == TORCH_IS_STORAGE                        ? WORD_STORAGE
 									  : WORD_VALUE,
 			root);
 }
@@ -363,7 +378,10 @@ static int fill(struct build *b, enum tree_form form, uint32_t part, uint32_t no
 	return 0;
 }
 
-/* ---- documents ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- documents
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static int root_dir(struct build *b)
 {

@@ -1,19 +1,22 @@
 /*
  * tree_file.c: what is in the files of a tree: .npy made of ranges of the document, and lines of text.
  *
- * A size is told without reading anything, and from what the object says alone; what is opened later is made to be of
- * that size, or fails.
+ * A size is told without reading anything, and from what the object says alone; what is opened later is made
+ * to be of that size, or fails.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "codec/ckpt_error.h"
 #include "bridge_dtype.h"
-#include "tree_internal.h"
+#include "bridge_tree_internal.h"
 #include "view_policy.h"
 #include "view_scalar.h"
 
-/* ---- numpy ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- numpy
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 bool tree_array(const struct torch_object *o, uint32_t ref, struct torch_array *a, uint64_t *bytes)
 {
@@ -48,19 +51,26 @@ static int npy_piece(const char *descr, bool fortran, const uint64_t *size, uint
 	return npy_write_header(descr, fortran, size, ndim, &out->head);
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- tensors
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* The dtype a tensor is shown in: what is no plain number, optimizer steps and scales stay as they are. */
 static enum torch_dtype shown_dtype(const struct bridge_tree *t, const struct torch_tensor *x)
 {
 	enum torch_dtype dtype = (enum torch_dtype)x->dtype;
 	bool stays = t->dtype < 0 || !torch_dtype_info(dtype)->floating || x->kind != TORCH_STRIDED ||
-		     (t->holds != NULL && (t->holds[x->storage] & (VIEW_STEP | VIEW_MOVING_STEP | VIEW_SCALE)) != 0);
+		     (t->holds != NULL && (t->holds[x->storage] &
+							  (VIEW_STEP | VIEW_MOVING_STEP | VIEW_SCALE)) != 0);
 
 	return stays ? dtype : (enum torch_dtype)t->dtype;
 }
 
-/* Whether its elements lie one after the other in column-major order: a .npy can say so, and the bytes stay as they are. */
+/*
+ * Whether its elements lie one after the other in column-major order: a .npy can say so, and the bytes stay
+ * as they are.
+ */
 static bool by_columns(const struct torch_object *o, const struct torch_tensor *x)
 {
 	const uint64_t *size = torch_size(o, x), *stride = torch_stride(o, x);
@@ -78,7 +88,8 @@ static bool by_columns(const struct torch_object *o, const struct torch_tensor *
 	return true;
 }
 
-static int tensor_head(const struct bridge_tree *t, uint32_t entry, const struct torch_tensor *x, struct piece *out)
+static int tensor_head(
+		const struct bridge_tree *t, uint32_t entry, const struct torch_tensor *x, struct piece *out)
 {
 	const struct torch_object *o = tree_part_of(t, entry)->o;
 	enum torch_dtype dtype = shown_dtype(t, x);
@@ -102,8 +113,8 @@ static int64_t read_shifted(void *arg, uint64_t off, void *buf, size_t len)
 	return s->read(s->arg, s->off + off, buf, len);
 }
 
-static int put_tensor(const struct bridge_tree *t, uint32_t entry, const struct torch_tensor *x, struct shifted *in,
-		struct bridge_layout *l)
+static int put_tensor(const struct bridge_tree *t, uint32_t entry, const struct torch_tensor *x,
+		struct shifted *in, struct bridge_layout *l)
 {
 	const struct tree_part *part = tree_part_of(t, entry);
 	struct bridge_strided s = { (enum torch_dtype)x->dtype, shown_dtype(t, x), x->conj, x->neg, x->ndim,
@@ -124,7 +135,10 @@ static int put_tensor(const struct bridge_tree *t, uint32_t entry, const struct 
 	return bridge_layout_tensor(l, 0, part->off + off, &s);
 }
 
-/* ---- storages -------------------------------------------------------------------------------------------------- */
+/*
+ * ---- storages
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t storage_of(const struct torch_object *o, uint32_t node)
 {
@@ -139,11 +153,14 @@ static int storage_head(const struct torch_object *o, uint32_t storage, struct p
 	const struct torch_storage *s = torch_storage_at(o, storage);
 	const struct torch_dtype_info *info = torch_dtype_info(s->dtype);
 
-	return npy_piece(info->numpy != NULL ? info->numpy : "|u1", false, info->numpy != NULL ? &s->count : &s->bytes, 1,
-			s->bytes, out);
+	return npy_piece(info->numpy != NULL ? info->numpy : "|u1", false,
+			info->numpy != NULL ? &s->count : &s->bytes, 1, s->bytes, out);
 }
 
-/* ---- arrays, strings and bytes --------------------------------------------------------------------------------- */
+/*
+ * ---- arrays, strings and bytes
+ * ---------------------------------------------------------------------------------
+ */
 
 /* Bytes of a pickle as they lie in the file; false where they are written in another way. */
 static bool bytes_in_place(const struct tree_part *part, uint32_t ref, uint64_t *off, uint64_t *len)
@@ -211,7 +228,10 @@ static int value_piece(const struct tree_part *part, uint32_t ref, struct piece 
 	return rc < 0 ? rc : byte_buf_put(&out->head, "\n", 1);
 }
 
-/* ---- words ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- words
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static int put_shape(const struct torch_object *o, const struct torch_tensor *x, struct byte_buf *out)
 {
@@ -273,7 +293,10 @@ static int opaque_piece(const struct torch_object *o, uint32_t node, struct byte
 	return rc < 0 ? rc : byte_buf_text(out, ">\n");
 }
 
-/* ---- safetensors and npy --------------------------------------------------------------------------------------- */
+/*
+ * ---- safetensors and npy
+ * ---------------------------------------------------------------------------------------
+ */
 
 /* Under their safetensors names; the 6-bit types and others that torch does not have are bytes. */
 static enum torch_dtype dtype_of_entry(const struct safetensors_entry *x)
@@ -301,7 +324,8 @@ static int entry_head(const struct bridge_tree *t, const struct safetensors_entr
 
 	if (from == TORCH_UNTYPED || x->bits % 8 != 0)
 		return npy_piece("|V1", false, &x->len, 1, x->len, out);
-	if (__builtin_mul_overflow(x->len / torch_dtype_info(from)->width, torch_dtype_info(to)->width, &bytes))
+	if (__builtin_mul_overflow(
+			    x->len / torch_dtype_info(from)->width, torch_dtype_info(to)->width, &bytes))
 		return ckpt_fail(EFBIG, "an array larger than any file");
 	return npy_piece(torch_dtype_info(to)->numpy, false, size, x->ndim, bytes, out);
 }
@@ -329,7 +353,10 @@ static uint64_t npy_place(const struct bridge_tree *t, uint32_t number, uint64_t
 	return 0;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------- */
+/*
+ * ---- all
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* What is generated of a file, and how much follows it in the document. */
 static int piece_of(const struct bridge_tree *t, uint32_t entry, struct piece *out, uint64_t *off)
@@ -388,8 +415,8 @@ int tree_file_size(const struct bridge_tree *t, uint32_t entry, uint64_t *out)
 }
 
 /* What follows the generated part. */
-static int put_rest(const struct bridge_tree *t, uint32_t entry, uint64_t off, uint64_t len, codec_read_at read,
-		void *arg, struct bridge_layout *l)
+static int put_rest(const struct bridge_tree *t, uint32_t entry, uint64_t off, uint64_t len,
+		codec_read_at read, void *arg, struct bridge_layout *l)
 {
 	const struct tree_entry *e = &t->entry[entry];
 	const struct tree_part *part = t->parts > 0 ? tree_part_of(t, entry) : NULL;
@@ -414,7 +441,8 @@ static int put_rest(const struct bridge_tree *t, uint32_t entry, uint64_t off, u
 	}
 }
 
-int tree_file_open(const struct bridge_tree *t, uint32_t entry, codec_read_at read, void *arg, struct bridge_layout *l)
+int tree_file_open(const struct bridge_tree *t, uint32_t entry, codec_read_at read, void *arg,
+		struct bridge_layout *l)
 {
 	struct piece piece = { 0 };
 	uint64_t off = 0;

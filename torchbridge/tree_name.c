@@ -1,9 +1,10 @@
 /*
  * tree_name.c: what the entries of a directory are called, and finding one by its name.
  *
- * A name follows from the key, except that the second of two equal ones, and one that had to be cut, gets the entry's
- * number in the directory behind it.  That is why a directory's table is made before any of its names is given out.  Twins
- * and cut names end in "%~" and that number, so they are found by it and are in no table.
+ * A name follows from the key, except that the second of two equal ones, and one that had to be cut, gets
+ * the entry's number in the directory behind it.  That is why a directory's table is made before any of its
+ * names is given out.  Twins and cut names end in "%~" and that number, so they are found by it and are in
+ * no table.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <xxhash.h>
 
 #include "codec/ckpt_error.h"
-#include "tree_internal.h"
+#include "bridge_tree_internal.h"
 #include "view_key.h"
 
 enum {
@@ -73,7 +74,10 @@ const struct tree_part *tree_part_of(const struct bridge_tree *t, uint32_t entry
 	return &t->part[t->dir[tree_dir_of(t, entry)].part];
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------ */
+/*
+ * ---- keys
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void set(struct tree_name *out, const void *p, size_t len, bool *cut)
 {
@@ -97,8 +101,11 @@ static void key_name(const struct torch_object *o, uint32_t key, struct tree_nam
 	byte_buf_release(&text);
 }
 
-static bool is_npy(const struct tree_entry *e)
+/* A link is called as what it leads to, so that a program which opens it by its name knows what it gets. */
+static bool is_npy(const struct bridge_tree *t, const struct tree_entry *e)
 {
+	if (e->what == TREE_LINK && e->at != TREE_ROOT)
+		e = &t->entry[e->at]; /* that is no link */
 	switch (e->what) {
 	case TREE_TENSOR:
 	case TREE_STORAGE:
@@ -160,7 +167,8 @@ static void append(struct tree_name *name, const char *text)
 }
 
 /* SUFFIX_MAX bytes of room are left behind every base name. */
-static bool whole_name(const struct bridge_tree *t, uint32_t dir, uint32_t entry, bool twin, struct tree_name *out)
+static bool whole_name(
+		const struct bridge_tree *t, uint32_t dir, uint32_t entry, bool twin, struct tree_name *out)
 {
 	char number[SUFFIX_MAX];
 	bool cut;
@@ -170,7 +178,7 @@ static bool whole_name(const struct bridge_tree *t, uint32_t dir, uint32_t entry
 		snprintf(number, sizeof number, "%%~%u", entry - t->dir[dir].first);
 		append(out, number);
 	}
-	if (is_npy(&t->entry[entry]))
+	if (is_npy(t, &t->entry[entry]))
 		append(out, NPY);
 	out->p[out->len] = '\0';
 	return cut;
@@ -181,7 +189,10 @@ void tree_name(const struct bridge_tree *t, uint32_t entry, struct tree_name *ou
 	whole_name(t, tree_dir_of(t, entry), entry, (t->entry[entry].flags & ENTRY_TWIN) != 0, out);
 }
 
-/* ---- finding --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- finding
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t hash_of(const struct tree_name *name)
 {
@@ -240,7 +251,8 @@ static int make_names(struct bridge_tree *t, uint32_t dir, struct tree_names **o
 
 int tree_names(const struct bridge_tree *const_tree, uint32_t dir, const struct tree_names **out)
 {
-	struct bridge_tree *t = (struct bridge_tree *)(uintptr_t)const_tree; /* what is made late is no part of its value */
+	struct bridge_tree *t = (struct bridge_tree *)(uintptr_t)
+			const_tree; /* what is made late is no part of its value */
 	struct tree_names *names = atomic_load_explicit(&t->dir[dir].names, memory_order_acquire);
 	int rc = 0;
 

@@ -127,7 +127,9 @@ static void take_key(struct view_about *a, const struct pickle *g, enum root_key
 
 	if (key == KEY_PL_VERSION) {
 		p = pickle_text(g, value, &len);
-		for (size_t i = 0; p != NULL && i < len && i < sizeof a->version - 1 && p[i] > ' ' && p[i] < 0x7f; i++)
+		for (size_t i = 0; p != NULL && i < len && i < sizeof a->version - 1 && p[i] > ' ' &&
+				   p[i] < 0x7f;
+				i++)
 			a->version[i] = p[i];
 	}
 	if (key >= KEY_COUNTERS && pickle_kind_of(g, value) == PICKLE_INT && pickle_int(g, value, &v))

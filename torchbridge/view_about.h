@@ -1,8 +1,9 @@
 /*
  * view_about.h: what a file says about itself: its container, who wrote it, how far the training was.
  *
- * A framework is told by the keys at the root of the object (facts of each are in its own save function), or by the class of
- * the object; epoch and step are the whole numbers under the keys that frameworks use for them.
+ * A framework is told by the keys at the root of the object (facts of each are in its own save function), or
+ * by the class of the object; epoch and step are the whole numbers under the keys that frameworks use for
+ * them.
  */
 #ifndef VIEW_ABOUT_H
 #define VIEW_ABOUT_H

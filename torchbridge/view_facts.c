@@ -53,7 +53,8 @@ static const char *compressed_kind(const struct torch_object *o, uint32_t node)
 	a = c != NULL ? pickle_children(g, c->args, &n) : NULL;
 	p = a != NULL && n == 1 ? pickle_text(g, a[0], &len) : NULL;
 	for (size_t i = 0; p != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
-		if (len == strlen("torch.") + strlen(kinds[i]) && memcmp(p + strlen("torch."), kinds[i], strlen(kinds[i])) == 0)
+		if (len == strlen("torch.") + strlen(kinds[i]) &&
+				memcmp(p + strlen("torch."), kinds[i], strlen(kinds[i])) == 0)
 			return kinds[i];
 	return "sparse";
 }
@@ -87,7 +88,8 @@ static void facts_of_parts(const struct torch_object *o, const struct torch_tens
 {
 	f->bytes = 0;
 	for (int i = 0; i < 4; i++) {
-		const struct torch_tensor *part = x->part[i] != PICKLE_NIL ? torch_tensor_of(o, x->part[i]) : NULL;
+		const struct torch_tensor *part =
+				x->part[i] != PICKLE_NIL ? torch_tensor_of(o, x->part[i]) : NULL;
 
 		if (part == NULL)
 			continue;
@@ -101,8 +103,8 @@ static void facts_of_parts(const struct torch_object *o, const struct torch_tens
 
 static void facts_of_tensor(const struct torch_object *o, uint32_t node, struct view_facts *f)
 {
-	static const char *const kind[] = { "strided", "quantized", "meta", "sparse_coo", "sparse", "nested", "strided",
-		"wrapper" };
+	static const char *const kind[] = { "strided", "quantized", "meta", "sparse_coo", "sparse", "nested",
+		"strided", "wrapper" };
 	const struct torch_tensor *x = torch_tensor_of(o, node);
 
 	f->kind = x->kind == TORCH_COMPRESSED ? compressed_kind(o, node) : kind[x->kind];
@@ -162,8 +164,8 @@ static void set_descr(struct view_facts *f, const char *descr, uint64_t *width)
 		for (int i = 0; i < TORCH_UNTYPED; i++) {
 			const struct torch_dtype_info *info = torch_dtype_info((enum torch_dtype)i);
 
-			if (info->numpy != NULL && !info->quantized && info->numpy[1] == kind && kind != 'V' &&
-					info->width == *width) {
+			if (info->numpy != NULL && !info->quantized && info->numpy[1] == kind &&
+					kind != 'V' && info->width == *width) {
 				set_dtype(f, (enum torch_dtype)i);
 				return;
 			}

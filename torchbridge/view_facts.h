@@ -26,14 +26,17 @@ struct view_facts {
 bool view_facts(const struct view_row *row, struct view_facts *out);
 
 /*
- * Which tensor uses a storage first.  A zeroed struct to begin with; given all rows of a document in order, it is made anew
- * where another object of its begins.
+ * Which tensor uses a storage first.  A zeroed struct to begin with; given all rows of a document in order,
+ * it is made anew where another object of its begins.
  */
 struct view_users {
 	uint32_t *user; /* of each storage: its place + 1 */
 	const struct torch_file *of;
 };
-/* *place: the first tensor on the row's storage, PICKLE_NIL when that is the row's own, or there is none. -ENOMEM. */
+/*
+ * *place: the first tensor on the row's storage, PICKLE_NIL when that is the row's own, or there is none.
+ * -ENOMEM.
+ */
 int view_users_find(struct view_users *u, const struct view_row *row, uint32_t storage, uint32_t *place);
 void view_users_release(struct view_users *u);
 

@@ -107,22 +107,27 @@ static bool within(const char *p, size_t len, const char *module)
 	return len >= n && memcmp(p, module, n) == 0 && (len == n || p[n] == '.');
 }
 
-static bool listed(const struct known *list, size_t count, const char *module, size_t module_len, const char *name,
-		size_t name_len)
+static bool listed(const struct known *list, size_t count, const char *module, size_t module_len,
+		const char *name, size_t name_len)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (list[i].name == NULL ? within(module, module_len, list[i].module)
-					 : is(name, name_len, list[i].name) && is(module, module_len, list[i].module))
+					 : is(name, name_len, list[i].name) &&
+								is(module, module_len, list[i].module))
 			return true;
 	}
 	return false;
 }
 
-/* torch._tensor_classes and _storage_classes: "FloatTensor", "FloatStorage". Those of sparse tensors have no bool and complex. */
+/*
+ * torch._tensor_classes and _storage_classes: "FloatTensor", "FloatStorage". Those of sparse tensors have no
+ * bool and complex.
+ */
 static bool is_typed(const char *name, size_t len, bool storages, bool cuda, bool sparse)
 {
-	static const char *const type[] = { "BFloat16", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short",
-		"Bool", "ComplexDouble", "ComplexFloat", "QInt32", "QInt8", "QUInt2x4", "QUInt4x2", "QUInt8" };
+	static const char *const type[] = { "BFloat16", "Byte", "Char", "Double", "Float", "Half", "Int",
+		"Long", "Short", "Bool", "ComplexDouble", "ComplexFloat", "QInt32", "QInt8", "QUInt2x4",
+		"QUInt4x2", "QUInt8" };
 
 	for (size_t i = 0; i < (sparse ? 9 : cuda ? 12 : sizeof type / sizeof type[0]); i++) {
 		size_t n = strlen(type[i]);
@@ -152,7 +157,8 @@ static bool is_dtype(const char *name, size_t len)
 	int dtype = torch_dtype_of_name(name, len);
 
 	/* Only under its own name: "float" and the other old names are not listed. */
-	return is_small_int(name, len) || (dtype >= 0 && is(name, len, torch_dtype_info((enum torch_dtype)dtype)->name));
+	return is_small_int(name, len) ||
+	       (dtype >= 0 && is(name, len, torch_dtype_info((enum torch_dtype)dtype)->name));
 }
 
 enum view_trust view_global_trust(const struct pickle_global *g)
@@ -170,7 +176,8 @@ enum view_trust view_global_trust(const struct pickle_global *g)
 			(torch && is_dtype(name, len)) ||
 			((torch || cuda || sparse) && is_typed(name, len, torch || cuda, cuda, sparse)))
 		return VIEW_SAFE;
-	return listed(runs, sizeof runs / sizeof runs[0], module, module_len, name, len) ? VIEW_RUNS : VIEW_OUTSIDE;
+	return listed(runs, sizeof runs / sizeof runs[0], module, module_len, name, len) ? VIEW_RUNS
+											 : VIEW_OUTSIDE;
 }
 
 const char *view_trust_name(enum view_trust trust)

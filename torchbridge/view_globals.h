@@ -1,10 +1,11 @@
 /*
  * view_globals.h: what loading a pickle would import, judged by torch's own list.
  *
- * torch.load(weights_only=True) takes the globals of _get_allowed_globals() in torch/_weights_only_unpickler.py (2.13) and no
- * others, besides those a program adds itself.  The rest is for the plain unpickler, which imports and calls whatever it is
- * told; of these, some are known to be the means of those who write pickles to hurt (the lists of the unpickler's blocked
- * modules and of pickle scanners).
+ * torch.load(weights_only=True) takes the globals of _get_allowed_globals() in
+ * torch/_weights_only_unpickler.py (2.13) and no others, besides those a program adds itself.  The rest is
+ * for the plain unpickler, which imports and calls whatever it is told; of these, some are known to be the
+ * means of those who write pickles to hurt (the lists of the unpickler's blocked modules and of pickle
+ * scanners).
  */
 #ifndef VIEW_GLOBALS_H
 #define VIEW_GLOBALS_H

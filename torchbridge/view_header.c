@@ -11,6 +11,7 @@
 
 #include "codec/ckpt_error.h"
 #include "codec/safetensors_read.h"
+#include "json_put.h"
 
 enum { WIDEST = 16, NAME_MAX_BYTES = 1 << 20, ITEMS_MAX = 1 << 20 };
 
@@ -53,13 +54,21 @@ void view_header_free(struct view_header *h)
 	free(h);
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- names
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 /* Bytes of the UTF-8 sequence at p, or 0 where there is none (RFC 3629). */
 static size_t sequence(const uint8_t *p, size_t len)
 {
 	uint32_t c;
-	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	size_t n = p[0] < 0x80   ? 1
+		   : p[0] < 0xc2 ? 0
+		   : p[0] < 0xe0 ? 2
+		   : p[0] < 0xf0 ? 3
+		   : p[0] < 0xf5 ? 4
+				 : 0;
 
 	if (n == 0 || n > len)
 		return 0;
@@ -151,8 +160,8 @@ static int grow(struct view_header *h)
 }
 
 /*
- * Enters a name that nobody has. From "~16" on numbers grow faster, so that n equal names take some n * log n steps and not
- * n * n.
+ * Enters a name that nobody has. From "~16" on numbers grow faster, so that n equal names take some n * log n
+ * steps and not n * n.
  */
 static int enter(struct view_header *h, const char *name, size_t len, struct item *x)
 {
@@ -184,7 +193,8 @@ int view_header_add(struct view_header *h, const char *name, size_t len, const s
 	return enter(h, name, len, &x);
 }
 
-int view_header_pair(struct view_header *h, const char *key, size_t key_len, const char *value, size_t value_len)
+int view_header_pair(
+		struct view_header *h, const char *key, size_t key_len, const char *value, size_t value_len)
 {
 	struct item x = { .meta = true };
 	int rc = put_text(h, value, value_len, &x.value, &x.value_len);
@@ -192,25 +202,10 @@ int view_header_pair(struct view_header *h, const char *key, size_t key_len, con
 	return rc < 0 ? rc : enter(h, key, key_len, &x);
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------- */
-
-/* A JSON string of valid UTF-8. */
-static int put_string(struct byte_buf *out, const uint8_t *p, size_t len)
-{
-	int rc = byte_buf_reserve(out, len + 2);
-
-	if (rc == 0)
-		rc = byte_buf_put(out, "\"", 1);
-	for (size_t i = 0, from = 0; rc == 0 && i <= len; i++) {
-		if (i < len && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\')
-			continue;
-		rc = byte_buf_put(out, p + from, i - from);
-		from = i + 1;
-		if (rc == 0 && i < len)
-			rc = byte_buf_format(out, p[i] < 0x20 ? "\\u%04x" : "\\%c", p[i]);
-	}
-	return rc < 0 ? rc : byte_buf_put(out, "\"", 1);
-}
+/*
+ * ---- writing
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static int put_pairs(const struct view_header *h, struct byte_buf *out)
 {
@@ -225,11 +220,11 @@ static int put_pairs(const struct view_header *h, struct byte_buf *out)
 		rc = byte_buf_text(out, first ? "\"__metadata__\":{" : ",");
 		first = false;
 		if (rc == 0)
-			rc = put_string(out, h->text.p + x->name, x->name_len);
+			rc = json_put_string(h->text.p + x->name, x->name_len, out);
 		if (rc == 0)
 			rc = byte_buf_put(out, ":", 1);
 		if (rc == 0)
-			rc = put_string(out, h->text.p + x->value, x->value_len);
+			rc = json_put_string(h->text.p + x->value, x->value_len, out);
 	}
 	return rc < 0 || first ? rc : byte_buf_put(out, "}", 1);
 }
@@ -240,7 +235,7 @@ static int put_tensor(const struct view_header *h, const struct item *x, uint64_
 	int rc = out->len > 1 ? byte_buf_put(out, ",", 1) : 0;
 
 	if (rc == 0)
-		rc = put_string(out, h->text.p + x->name, x->name_len);
+		rc = json_put_string(h->text.p + x->name, x->name_len, out);
 	if (rc == 0)
 		rc = byte_buf_format(out, ":{\"dtype\":\"%s\",\"shape\":[", t->dtype);
 	for (uint32_t i = 0; rc == 0 && i < t->ndim; i++)
@@ -288,8 +283,13 @@ static int put_header(const struct view_header *h, struct byte_buf *out)
 
 static int put_data(const struct view_header_tensor *t, struct bridge_layout *l)
 {
-	struct bridge_strided s = { .from = t->from, .to = t->to, .conj = t->conj, .neg = t->neg, .ndim = t->ndim,
-		.size = t->size, .stride = t->stride };
+	struct bridge_strided s = { .from = t->from,
+		.to = t->to,
+		.conj = t->conj,
+		.neg = t->neg,
+		.ndim = t->ndim,
+		.size = t->size,
+		.stride = t->stride };
 
 	if (t->stride != NULL)
 		return bridge_layout_tensor(l, 0, t->off, &s);

@@ -1,22 +1,26 @@
 /*
- * view_json.c: a checkpoint as one JSON object (ckptfs-views(7) documents it; fields are added, never changed).
+ * view_json.c: a checkpoint as one JSON object (ckptfs-views(7) documents it; fields are added, never
+ * changed).
  *
  *   { "file": "model.pt", "size": 4096,
- *     "kind": "torch", "container": "zip", "torch": ">=2.1", "byteorder": "little", "protocol": 2, "pickle_bytes": 900,
- *     "records": 12, "framework": "Lightning", "framework_version": "2.1", "epoch": 3, "global_step": 120,
- *     "tensors": [ {"name": "model.weight", "kind": "strided", "dtype": "float32", "shape": [2, 3], "stride": [3, 1],
- *                   "device": "cuda:0", "bytes": 24, "storage": "0", "offset": 0, "requires_grad": true, "parameter": true,
- *                   "shared_with": "model.first", "same_as": "model.other", "parts": {"values": {...}}}, ... ],
+ *     "kind": "torch", "container": "zip", "torch": ">=2.1", "byteorder": "little", "protocol": 2,
+ *     "pickle_bytes": 900, "records": 12, "framework": "Lightning", "framework_version": "2.1", "epoch": 3,
+ *     "tensors": [ {"name": "model.weight", "kind": "strided", "dtype": "float32", "shape": [2, 3],
+ *                   "stride": [3, 1], "device": "cuda:0", "bytes": 24, "storage": "0", "offset": 0,
+ *                   "requires_grad": true, "parameter": true, "shared_with": "model.first",
+ *                   "same_as": "model.other", "parts": {"values": {...}}}, ... ],
  *     "values":  [ {"path": "epoch", "type": "int", "value": 3}, ... ],
  *     "globals": [ {"name": "os.system", "safe": false, "runs_code": true}, ... ],
- *     "totals":  {"tensors": 1, "elements": 6, "bytes": 24, "storages": 1, "storage_bytes": 24, "values": 1} }
+ *     "totals":  {"tensors": 1, "elements": 6, "bytes": 24, "storages": 1, "storage_bytes": 24,
+ *                 "values": 1} }
  *
- * One line a tensor, a value or a global, so that grep does too.  What is not known is absent.  "storage" and "offset" (in
- * elements) say where the data are; "shared_with" is the first tensor that uses the same storage, "same_as" the first place of
- * the very same tensor.  nan and the infinities are strings; so are integers beyond 64 bits, complex numbers and dtypes.
- * Strings longer than TEXT_MAX and lists longer than ITEMS_MAX are cut: "cut" is then true; "length" is always the whole's.
- * Bytes are hexadecimal.  Bytes of a text that are no UTF-8 become U+FFFD.  Of values, no more than VALUES_BYTES are written;
- * "values_omitted" counts the rest.  There are no limits to "tensors" but OUTPUT_MAX (-EFBIG).
+ * One line a tensor, a value or a global, so that grep does too.  What is not known is absent.  "storage"
+ * and "offset" (in elements) say where the data are; "shared_with" is the first tensor that uses the same
+ * storage, "same_as" the first place of the very same tensor.  nan and the infinities are strings; so are
+ * integers beyond 64 bits, complex numbers and dtypes. Strings longer than TEXT_MAX and lists longer than
+ * ITEMS_MAX are cut: "cut" is then true; "length" is always the whole's. Bytes are hexadecimal.  Bytes of a
+ * text that are no UTF-8 become U+FFFD.  Of values, no more than VALUES_BYTES are written; "values_omitted"
+ * counts the rest; a long value that is met again is only "cut".  There are no limits to "tensors" but OUTPUT_MAX (-EFBIG).
  */
 #include "bridge_view.h"
 
@@ -42,16 +46,20 @@ enum {
 struct json {
 	struct byte_buf *out;
 	size_t start;
-	struct byte_buf text;  /* a scalar under way */
-	bool values;           /* this pass writes values, not tensors */
-	uint64_t rows;         /* written in this pass */
+	struct byte_buf text; /* a scalar under way */
+	bool values;          /* this pass writes values, not tensors */
+	bool in_list;         /* items are being written: long integers are not */
+	uint64_t rows;        /* written in this pass */
 	uint64_t omitted;
 	size_t values_start;
 	struct view_users users;
 	uint64_t tensors, elements, bytes, value_rows;
 };
 
-/* ---- values ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- values
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static size_t cut_text(const uint8_t *p, size_t len, size_t most)
 {
@@ -78,6 +86,8 @@ static int put_scalar(struct json *j, const struct torch_object *o, uint32_t ref
 	}
 	if (kind == TORCH_IS_NONE)
 		return byte_buf_text(j->out, "null");
+	if (j->in_list && view_is_long(o, ref))
+		return byte_buf_text(j->out, "\"...\"");
 	if (kind == TORCH_IS_BOOL)
 		return byte_buf_text(j->out, pickle_int(g, ref, &v) && v != 0 ? "true" : "false");
 	j->text.len = 0;
@@ -86,8 +96,12 @@ static int put_scalar(struct json *j, const struct torch_object *o, uint32_t ref
 		return rc;
 	if (j->text.len > 0 && kind == TORCH_IS_SCALAR && (j->text.p[0] == 'T' || j->text.p[0] == 'F'))
 		return byte_buf_text(j->out, j->text.p[0] == 'T' ? "true" : "false");
-	/* Numbers of Python are numbers of JSON, but for nan, inf, complex and those that nobody reads exactly. */
-	bare = (kind == TORCH_IS_INT && pickle_int(g, ref, &v)) || kind == TORCH_IS_FLOAT || kind == TORCH_IS_SCALAR;
+	/*
+	 * Numbers of Python are numbers of JSON, but for nan, inf, complex and those that nobody reads
+	 * exactly.
+	 */
+	bare = (kind == TORCH_IS_INT && pickle_int(g, ref, &v)) || kind == TORCH_IS_FLOAT ||
+	       kind == TORCH_IS_SCALAR;
 	for (size_t i = 0; bare && i < j->text.len; i++)
 		bare = strchr("0123456789+-.e", j->text.p[i]) != NULL;
 	if (bare)
@@ -164,6 +178,7 @@ static int put_sequence(struct json *j, const struct torch_object *o, uint32_t n
 		rc = json_put_key("value", j->out);
 	if (rc == 0)
 		rc = byte_buf_text(j->out, dict ? "{" : "[");
+	j->in_list = true;
 	torch_iter_init(o, node, &it);
 	while (rc == 0 && torch_iter_next(&it, &item)) {
 		if (n++ >= ITEMS_MAX || j->out->len - j->values_start > VALUES_BYTES)
@@ -173,6 +188,7 @@ static int put_sequence(struct json *j, const struct torch_object *o, uint32_t n
 		if (rc == 0)
 			rc = put_scalar(j, o, item.value);
 	}
+	j->in_list = false;
 	if (rc == 0)
 		rc = byte_buf_text(j->out, dict ? "}" : "]");
 	return rc < 0 ? rc : put_cut(j, n, n > ITEMS_MAX);
@@ -188,7 +204,12 @@ static int value_row(struct json *j, const struct view_row *row)
 		return rc;
 	switch (row->kind) {
 	case ROW_VALUE:
-		return put_value(j, row->o, row->node);
+		if (!row->again || !view_is_long(row->o, row->node))
+			return put_value(j, row->o, row->node);
+		rc = put_type(j, row->o, row->node); /* its value stands where it was met first */
+		if (rc == 0)
+			rc = json_put_key("cut", j->out);
+		return rc < 0 ? rc : byte_buf_text(j->out, "true");
 	case ROW_SEQUENCE:
 		return put_sequence(j, row->o, row->node);
 	case ROW_PAIR:
@@ -196,8 +217,9 @@ static int value_row(struct json *j, const struct view_row *row)
 		if (rc == 0)
 			rc = json_put_key("value", j->out);
 		return rc < 0 ? rc
-			      : json_put_string(row->pair->value, cut_text((const uint8_t *)row->pair->value,
-									  row->pair->value_len, TEXT_MAX),
+			      : json_put_string(row->pair->value,
+						cut_text((const uint8_t *)row->pair->value,
+								row->pair->value_len, TEXT_MAX),
 						j->out);
 	case ROW_REFERENCE:
 		rc = json_put_member("type", "reference", j->out);
@@ -221,7 +243,10 @@ static int value_row(struct json *j, const struct view_row *row)
 	}
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------------- */
+/*
+ * ---- tensors
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static int put_shape(const struct view_facts *f, struct byte_buf *out)
 {
@@ -285,7 +310,8 @@ static int put_parts(struct json *j, const struct view_row *row, const struct to
 	bool any = false;
 	int rc = 0;
 
-	if (x->kind != TORCH_QUANTIZED && x->kind != TORCH_COO && x->kind != TORCH_COMPRESSED && x->kind != TORCH_NESTED)
+	if (x->kind != TORCH_QUANTIZED && x->kind != TORCH_COO && x->kind != TORCH_COMPRESSED &&
+			x->kind != TORCH_NESTED)
 		return 0;
 	for (int i = 0; rc == 0 && i < 4; i++) {
 		struct view_row part = *row;
@@ -342,7 +368,8 @@ static int tensor_row(struct json *j, const struct view_row *row)
 		rc = json_put_key("parameter", j->out);
 	if (rc == 0 && f.parameter)
 		rc = byte_buf_text(j->out, "true");
-	if (rc == 0 && x != NULL && (x->conj || x->neg)) /* torch's marks: the bytes in the file are those before */
+	if (rc == 0 && x != NULL &&
+			(x->conj || x->neg)) /* torch's marks: the bytes in the file are those before */
 		rc = json_put_key(x->conj ? "conj" : "neg", j->out);
 	if (rc == 0 && x != NULL && (x->conj || x->neg))
 		rc = byte_buf_text(j->out, "true");
@@ -358,7 +385,10 @@ static int tensor_row(struct json *j, const struct view_row *row)
 	return rc;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/*
+ * ---- the whole
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static bool is_tensor(const struct view_row *row)
 {

@@ -27,7 +27,8 @@ static int put_text(const struct torch_object *o, uint32_t key, const char *quot
 	int rc = byte_buf_text(out, quote);
 
 	if (rc == 0)
-		rc = byte_buf_put(out, p, len);
+		rc = byte_buf_put(
+				out, p, len <= VIEW_KEY_MAX ? len : VIEW_KEY_MAX + 1); /* cut by the caller */
 	return rc < 0 ? rc : byte_buf_text(out, quote);
 }
 
@@ -39,13 +40,15 @@ static int put_tuple(const struct torch_object *o, uint32_t key, struct byte_buf
 	int rc;
 
 	for (uint32_t i = 0; i < n && n <= TUPLE_MAX; i++)
-		if (torch_kind_of(o, c[i]) != TORCH_IS_STR && !view_is_scalar(o, c[i]))
+		if (torch_kind_of(o, c[i]) != TORCH_IS_STR &&
+				(!view_is_scalar(o, c[i]) || view_is_long(o, c[i])))
 			n = TUPLE_MAX + 1;
 	if (n > TUPLE_MAX)
 		return byte_buf_text(out, "<tuple>");
 	rc = byte_buf_put(out, "(", 1);
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
-		rc = torch_kind_of(o, c[i]) == TORCH_IS_STR ? put_text(o, c[i], "'", out) : view_scalar(o, c[i], out);
+		rc = torch_kind_of(o, c[i]) == TORCH_IS_STR ? put_text(o, c[i], "'", out)
+							    : view_scalar(o, c[i], out);
 		if (rc == 0)
 			rc = byte_buf_text(out, i + 1 < n ? ", " : n == 1 ? "," : "");
 	}
@@ -58,11 +61,12 @@ int view_key(const struct torch_object *o, uint32_t key, struct byte_buf *out)
 	case TORCH_IS_STR:
 		return put_text(o, key, "", out);
 	case TORCH_IS_BYTES:
-		return torch_bytes(o, key, out) < 0 ? put_odd(o, key, out) : 0;
+		return view_is_long(o, key) || torch_bytes(o, key, out) < 0 ? put_odd(o, key, out) : 0;
 	case TORCH_IS_TUPLE:
 		return put_tuple(o, key, out);
 	default:
-		return view_is_scalar(o, key) ? view_scalar(o, key, out) : put_odd(o, key, out);
+		return view_is_scalar(o, key) && !view_is_long(o, key) ? view_scalar(o, key, out)
+								       : put_odd(o, key, out);
 	}
 }
 
@@ -77,7 +81,8 @@ static int cut(struct byte_buf *b, size_t from, size_t most)
 	return byte_buf_text(b, "...");
 }
 
-int view_path_add(const struct torch_object *o, const struct torch_item *item, size_t start, struct byte_buf *path)
+int view_path_add(const struct torch_object *o, const struct torch_item *item, size_t start,
+		struct byte_buf *path)
 {
 	size_t was = path->len;
 	int rc = 0;
@@ -106,7 +111,8 @@ int view_path_add(const struct torch_object *o, const struct torch_item *item, s
 	return rc < 0 ? rc : cut(path, start, VIEW_PATH_MAX);
 }
 
-int view_path(const struct torch_object *o, const struct torch_places *p, uint32_t place, struct byte_buf *out)
+int view_path(const struct torch_object *o, const struct torch_places *p, uint32_t place,
+		struct byte_buf *out)
 {
 	uint32_t chain[TORCH_DEPTH_MAX + 1];
 	size_t n = 0, start = out->len;

@@ -55,7 +55,7 @@ static size_t tail(const uint8_t *p, size_t len, size_t width)
 int view_fitted(const void *text, size_t len, size_t width, enum view_cut cut, struct byte_buf *out)
 {
 	struct byte_buf seen = { 0 };
-	size_t front, most = 16 * (width + 1);
+	size_t front, most = 4 * (width + 1);
 	int rc;
 
 	/* Of a long text only what may be seen of its two ends. */
@@ -86,7 +86,8 @@ int view_fitted(const void *text, size_t len, size_t width, enum view_cut cut, s
 	return rc;
 }
 
-int view_cell(const void *p, size_t len, size_t width, bool right, enum view_cut cut, struct byte_buf *out)
+static int odd_cell(
+		const void *p, size_t len, size_t width, bool right, enum view_cut cut, struct byte_buf *out)
 {
 	struct byte_buf cell = { 0 };
 	int rc = view_fitted(p, len, width, cut, &cell);
@@ -100,6 +101,37 @@ int view_cell(const void *p, size_t len, size_t width, bool right, enum view_cut
 		rc = byte_buf_fill(out, ' ', pad);
 	byte_buf_release(&cell);
 	return rc;
+}
+
+/* Printable ASCII that fits is nearly all there is. */
+static bool is_simple(const uint8_t *p, size_t len, size_t width)
+{
+	if (len > width)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (p[i] < 0x20 || p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
+static int simple_cell(const void *p, size_t len, size_t width, bool right, struct byte_buf *out)
+{
+	int rc = byte_buf_reserve(out, width);
+
+	if (rc < 0)
+		return rc;
+	memset(out->p + out->len, ' ', width);
+	if (len > 0)
+		memcpy(out->p + out->len + (right ? width - len : 0), p, len);
+	out->len += width;
+	return 0;
+}
+
+int view_cell(const void *p, size_t len, size_t width, bool right, enum view_cut cut, struct byte_buf *out)
+{
+	if (is_simple(p, len, width))
+		return simple_cell(p, len, width, right, out);
+	return odd_cell(p, len, width, right, cut, out);
 }
 
 const char *view_size_text(uint64_t n, char buf[VIEW_NUMBER_MAX])
@@ -122,7 +154,8 @@ const char *view_size_text(uint64_t n, char buf[VIEW_NUMBER_MAX])
 		u++;
 	}
 	if (tenths < 1000)
-		snprintf(buf, VIEW_NUMBER_MAX, "%u.%u %s", (unsigned)(tenths / 10), (unsigned)(tenths % 10), unit[u]);
+		snprintf(buf, VIEW_NUMBER_MAX, "%u.%u %s", (unsigned)(tenths / 10), (unsigned)(tenths % 10),
+				unit[u]);
 	else
 		snprintf(buf, VIEW_NUMBER_MAX, "%u %s", (unsigned)((tenths + 5) / 10), unit[u]);
 	return buf;

@@ -14,8 +14,8 @@ enum view_color { VIEW_PLAIN, VIEW_BOLD, VIEW_DIM, VIEW_YELLOW, VIEW_RED };
 int view_colored(int color, enum view_color which, const char *text, struct byte_buf *out);
 
 /*
- * Appends p[0, len) in exactly `width` columns, what a terminal must not get escaped: padded with spaces, on the left if
- * `right`; one that is longer loses its middle ("encoder.lay...n.weight"), or its end.
+ * Appends p[0, len) in exactly `width` columns, what a terminal must not get escaped: padded with spaces, on
+ * the left if `right`; one that is longer loses its middle ("encoder.lay...n.weight"), or its end.
  */
 enum view_cut { VIEW_CUT_MIDDLE, VIEW_CUT_END };
 int view_cell(const void *p, size_t len, size_t width, bool right, enum view_cut cut, struct byte_buf *out);

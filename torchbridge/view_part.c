@@ -1,11 +1,12 @@
 /*
  * view_part.c: a part of a torch file as a torch zip of its own.
  *
- * The part is written out as a pickle of protocol 2 (pickle_write.h).  The storages that it mentions are numbered as they
- * are first met in that pickle and follow one another in that order, as torch.save writes them, so that readers that
- * reckon offsets instead of asking the directory find them, too:
+ * The part is written out as a pickle of protocol 2 (pickle_write.h).  The storages that it mentions are
+ * numbered as they are first met in that pickle and follow one another in that order, as torch.save writes
+ * them, so that readers that reckon offsets instead of asking the directory find them, too:
  *
- *   archive/data.pkl  .format_version  .storage_alignment  byteorder  data/0 data/1 ..  version  .data/serialization_id
+ *   archive/data.pkl  .format_version  .storage_alignment  byteorder  data/0 data/1 ..  version
+ *   .data/serialization_id
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,8 +44,8 @@ static int meet(void *arg, uint32_t node)
 	return 0;
 }
 
-static int write_pickle(const struct torch_file *f, const struct part *p, const uint32_t *refs, size_t n, bool dict,
-		struct byte_buf *out)
+static int write_pickle(const struct torch_file *f, const struct part *p, const uint32_t *refs, size_t n,
+		bool dict, struct byte_buf *out)
 {
 	const struct pickle *g = torch_file_graph(f);
 	struct pickle_edits *e;
@@ -83,7 +84,10 @@ static int put_storage(struct view_zip *z, const struct torch_file *f, uint32_t 
 	return rc < 0 ? rc : view_zip_end(z, e != NULL ? e->crc : 0);
 }
 
-/* torch hashes names and checksums into 40 digits; nobody reads them, but two contents should not have the same. */
+/*
+ * torch hashes names and checksums into 40 digits; nobody reads them, but two contents should not have the
+ * same.
+ */
 static void serialization_id(const struct byte_buf *pickle, const struct zip_writer *w, char out[41])
 {
 	uint64_t a = XXH3_64bits(pickle->p, pickle->len), b = XXH3_64bits(w->directory.p, w->directory.len);
@@ -91,8 +95,8 @@ static void serialization_id(const struct byte_buf *pickle, const struct zip_wri
 	snprintf(out, 41, "%020llu%020llu", (unsigned long long)a, (unsigned long long)b);
 }
 
-static int write_zip(const struct torch_file *f, const struct part *p, const struct byte_buf *pickle, codec_read_at read,
-		void *arg, struct bridge_layout *l)
+static int write_zip(const struct torch_file *f, const struct part *p, const struct byte_buf *pickle,
+		codec_read_at read, void *arg, struct bridge_layout *l)
 {
 	struct view_zip z;
 	char id[41];
@@ -120,8 +124,8 @@ static int write_zip(const struct torch_file *f, const struct part *p, const str
 }
 
 /* refs: one value, or pairs of a new dict. */
-static int make(const struct torch_file *f, const uint32_t *refs, size_t n, bool dict, codec_read_at read, void *arg,
-		struct bridge_layout **out)
+static int make(const struct torch_file *f, const uint32_t *refs, size_t n, bool dict, codec_read_at read,
+		void *arg, struct bridge_layout **out)
 {
 	struct part p = { .o = torch_file_object(f) };
 	uint32_t storages = torch_storages(p.o);
@@ -156,13 +160,14 @@ out:
 	return 0;
 }
 
-int bridge_view_part(const struct torch_file *f, uint32_t ref, codec_read_at read, void *arg, struct bridge_layout **out)
+int bridge_view_part(const struct torch_file *f, uint32_t ref, codec_read_at read, void *arg,
+		struct bridge_layout **out)
 {
 	return make(f, &ref, 1, false, read, arg, out);
 }
 
-int bridge_view_parts(const struct torch_file *f, const uint32_t *pairs, size_t n, codec_read_at read, void *arg,
-		struct bridge_layout **out)
+int bridge_view_parts(const struct torch_file *f, const uint32_t *pairs, size_t n, codec_read_at read,
+		void *arg, struct bridge_layout **out)
 {
 	return make(f, pairs, 2 * n, true, read, arg, out);
 }

@@ -1,8 +1,8 @@
 /*
  * view_policy.c: random-number states, steps of optimizers, replay data.
  *
- * One pass over the places (torch_object.h): parents come before what they hold, so what a place lies below is known
- * when its turn comes.
+ * One pass over the places (torch_object.h): parents come before what they hold, so what a place lies below
+ * is known when its turn comes.
  */
 #include "view_policy.h"
 
@@ -17,7 +17,10 @@ enum { BELOW_STATE = 64 };
 
 enum { PARTS_MAX = 16, STEPS_MAX = 64 }; /* of a tensor, and of parts of parts */
 
-/* Whether `word` stands in text[0, len), with no letter before and behind it if `whole`. Case of ASCII does not count. */
+/*
+ * Whether `word` stands in text[0, len), with no letter before and behind it if `whole`. Case of ASCII does
+ * not count.
+ */
 static bool has_word(const char *text, size_t len, const char *word, bool whole)
 {
 	size_t n = strlen(word);
@@ -60,8 +63,9 @@ static uint8_t bits_of_key(const struct pickle *g, const struct torch_place *at)
 			has_word(p, len, "manual_seed", false))
 		bits |= VIEW_RNG;
 	/* The names of a model's tensors have dots; a layer of it may well be called replay. */
-	if (memchr(p, '.', len) == NULL && (has_word(p, len, "replay", false) || ends_with(p, len, "_buffer") ||
-							   (len == 6 && ends_with(p, len, "buffer"))))
+	if (memchr(p, '.', len) == NULL &&
+			(has_word(p, len, "replay", false) || ends_with(p, len, "_buffer") ||
+					(len == 6 && ends_with(p, len, "buffer"))))
 		bits |= VIEW_REPLAY;
 	return bits;
 }
@@ -136,8 +140,8 @@ static void mark_scales(const struct torch_object *o, uint8_t *marks)
 }
 
 /* "step" of a dict of a dict under "state". The optimizer holds the state: three places up. */
-static uint8_t step_bits(const struct torch_object *o, const struct torch_places *p, const struct torch_place *at,
-		const struct torch_tensor *t, uint32_t *last, bool *last_moves)
+static uint8_t step_bits(const struct torch_object *o, const struct torch_places *p,
+		const struct torch_place *at, const struct torch_tensor *t, uint32_t *last, bool *last_moves)
 {
 	uint32_t up = at->parent;
 
@@ -156,7 +160,8 @@ static uint8_t step_bits(const struct torch_object *o, const struct torch_places
 	return *last_moves ? VIEW_MOVING_STEP : VIEW_STEP;
 }
 
-static void mark_places(const struct torch_object *o, const struct torch_places *p, uint8_t *below, uint8_t *marks)
+static void mark_places(
+		const struct torch_object *o, const struct torch_places *p, uint8_t *below, uint8_t *marks)
 {
 	const struct pickle *g = torch_graph(o);
 	uint32_t last = PICKLE_NIL;
@@ -167,7 +172,8 @@ static void mark_places(const struct torch_object *o, const struct torch_places 
 		const struct torch_tensor *t;
 		uint8_t bits = at->parent != PICKLE_NIL ? below[at->parent] : 0;
 
-		if ((at->relation == TORCH_KEY || at->relation == TORCH_ATTR) && pickle_is_text(g, at->key, "state"))
+		if ((at->relation == TORCH_KEY || at->relation == TORCH_ATTR) &&
+				pickle_is_text(g, at->key, "state"))
 			bits |= BELOW_STATE;
 		bits |= bits_of_key(g, at);
 		below[i] = bits;

@@ -1,14 +1,15 @@
 /*
  * view_policy.h: which parts of a training's state are not like the rest (bridge_view.h has the rules).
  *
- *   rng      a 1-D uint8 tensor below a key like rng_state, random_states or torch_manual_seed, or as long as a state of a
- *            generator: 5056 (mt19937, torch.get_rng_state()), 16 (CUDA), 808 and 816 (CUDA of before)
- *   step     one number under "step", below "state", of an optimizer that is neither capturable nor fused (param_groups)
+ *   rng      a 1-D uint8 tensor below a key like rng_state, random_states or torch_manual_seed, or as long as
+ *            a state of a generator: 5056 (mt19937, torch.get_rng_state()), 16 (CUDA), 808, 816 (old CUDA)
+ *   step     one number under "step", below "state", of an optimizer that is neither capturable nor fused
+ *            (param_groups)
  *   replay   what lies below a key with "replay" in it, "buffer" or "..._buffer"
  *   scale    scales and zero points of a quantized tensor
  *
- * Keys are those of dicts and names of attributes, without regard to case.  A tensor is what it is by where the object
- * first mentions it; a storage, by all of its tensors.
+ * Keys are those of dicts and names of attributes, without regard to case.  A tensor is what it is by where
+ * the object first mentions it; a storage, by all of its tensors.
  */
 #ifndef VIEW_POLICY_H
 #define VIEW_POLICY_H

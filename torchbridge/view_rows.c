@@ -36,11 +36,17 @@ uint32_t view_tensor_state(const struct torch_object *o, uint32_t node)
 	uint32_t n = 0, state;
 	const uint32_t *a = c != NULL ? pickle_children(g, c->args, &n) : NULL;
 
-	/* _rebuild_from_type_v2(function, type, arguments, state), _rebuild_parameter_with_state(tensor, .., .., state) */
-	if (x == NULL || n != 4 || (x->kind == TORCH_NESTED && torch_tensor_of(o, a[3]) != NULL) || x->kind == TORCH_COPY)
+	/*
+	 * _rebuild_from_type_v2(function, type, arguments, state), _rebuild_parameter_with_state(tensor, ..,
+	 * .., state)
+	 */
+	if (x == NULL || n != 4 || (x->kind == TORCH_NESTED && torch_tensor_of(o, a[3]) != NULL) ||
+			x->kind == TORCH_COPY)
 		return PICKLE_NIL;
 	state = pickle_target(g, a[3]);
-	return torch_kind_of(o, state) == TORCH_IS_DICT || torch_kind_of(o, state) == TORCH_IS_TUPLE ? state : PICKLE_NIL;
+	return torch_kind_of(o, state) == TORCH_IS_DICT || torch_kind_of(o, state) == TORCH_IS_TUPLE
+			       ? state
+			       : PICKLE_NIL;
 }
 
 /* Whether a container holds nothing but scalars (in no order of keys), or nothing at all. */
@@ -54,7 +60,8 @@ static bool is_sequence(const struct torch_object *o, uint32_t node, enum torch_
 		return false;
 	while (torch_iter_next(&it, &item))
 		if (kind == TORCH_IS_DICT || item.relation != TORCH_INDEX ||
-				!(view_is_scalar(o, item.value) || torch_kind_of(o, item.value) == TORCH_IS_STR))
+				!(view_is_scalar(o, item.value) ||
+						torch_kind_of(o, item.value) == TORCH_IS_STR))
 			return false;
 	return true;
 }
@@ -93,6 +100,7 @@ static int enter(struct walk *w, uint32_t ref, bool numbered)
 	w->row.node = node;
 	w->row.path = w->path.p;
 	w->row.path_len = w->path.len;
+	w->row.again = again;
 	w->row.first = again && w->place[node] != 0 ? w->place[node] - 1 : PICKLE_NIL;
 	w->met[node / 8] |= (uint8_t)(1 << node % 8);
 	switch (kind) {
@@ -119,7 +127,9 @@ static int enter(struct walk *w, uint32_t ref, bool numbered)
 		return give(w, ROW_OTHER);
 	case TORCH_IS_SCALAR:
 	case TORCH_IS_COMPLEX:
-		return give(w, view_is_scalar(o, node) ? ROW_VALUE : kind == TORCH_IS_SCALAR ? ROW_ARRAY : ROW_OTHER);
+		return give(w, view_is_scalar(o, node)    ? ROW_VALUE
+				: kind == TORCH_IS_SCALAR ? ROW_ARRAY
+							  : ROW_OTHER);
 	default:
 		return give(w, ROW_VALUE);
 	}
@@ -147,6 +157,7 @@ static int walk_object(struct walk *w, uint32_t root)
 		w->row.parent_len = top->path_len;
 		w->row.group_len = top->group_len;
 		w->row.numbered = top->numbered;
+		w->row.attribute = item.relation == TORCH_ATTR;
 		rc = view_path_add(w->row.o, &item, 0, &w->path);
 		if (rc == 0)
 			rc = enter(w, item.value, is_number(w->row.o, &item));

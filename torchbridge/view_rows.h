@@ -1,9 +1,10 @@
 /*
  * view_rows.h: a document as rows: its tensors, arrays and values, one after the other, each with its path.
  *
- * The object is gone through from the root, depth first, by nodes: a container met again is one row, a reference to its
- * first place, so there are never more rows than places in containers.  A list, tuple or set of nothing but scalars is one
- * row, however long.  Nothing recurses; levels are TORCH_DEPTH_MAX at most, and what lies deeper is one row that says so.
+ * The object is gone through from the root, depth first, by nodes: a container met again is one row, a
+ * reference to its first place, so there are never more rows than places in containers.  A list, tuple or
+ * set of nothing but scalars is one row, however long.  Nothing recurses; levels are TORCH_DEPTH_MAX at
+ * most, and what lies deeper is one row that says so.
  */
 #ifndef VIEW_ROWS_H
 #define VIEW_ROWS_H
@@ -32,12 +33,14 @@ struct view_row {
 	size_t path_len;
 	size_t parent_len; /* bytes of it that are its container's path */
 	bool numbered;     /* the container is an item of a list, or has a number for a key */
+	bool attribute;    /* it is an attribute of an object */
 	size_t group_len;  /* bytes of it that are the path of the container's container */
 
 	const struct torch_file *file; /* torch's: NULL for the other kinds of documents */
 	const struct torch_object *o;
 	const struct torch_places *places;
 	uint32_t node;  /* a value, no alias */
+	bool again;     /* it was met before */
 	uint32_t first; /* REFERENCE, or a TENSOR, STORAGE or ARRAY met before: its place; else PICKLE_NIL */
 	const char *member; /* of a .distcp: its name, with which the path begins; else NULL */
 

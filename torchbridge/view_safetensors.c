@@ -1,19 +1,20 @@
 /*
  * view_safetensors.c: the tensors of a torch file as a safetensors file.
  *
- * The object is gone through in its order; a tensor's name is the keys and indices on the way to it, joined by '.'.  A file
- * that is one tensor has it as "tensor".  What does not fit the format's one kind of tensor:
+ * The object is gone through in its order; a tensor's name is its path (view_key.h): keys and indices joined
+ * by '.'.  A file that is one tensor has it as "tensor".  What does not fit the format's one kind of tensor:
  *
- *   shared       of tensors that are the same elements of one storage the first is written; the others are pairs of
- *                __metadata__, dropped name -> kept name, as safetensors.torch.save_model() records them
+ *   shared       of tensors that are the same elements of one storage the first is written; the others are
+ *                pairs of __metadata__, dropped name -> kept name, as safetensors.torch.save_model() records them
  *   views        expanded, transposed, sliced: their elements, one after the other
- *   sparse       NAME.indices, NAME.values; NAME.crow_indices, NAME.col_indices (of CSR and BSR; CSC and BSC likewise)
+ *   sparse       NAME.indices, NAME.values; NAME.crow_indices, NAME.col_indices, NAME.values (CSR, BSR; CSC and BSC
+ *                likewise)
  *   nested       NAME.buffer, NAME.sizes, NAME.strides, NAME.offsets
- *   quantized    NAME.int_repr, and NAME.scale and NAME.zero_point as metadata, or NAME.scales, NAME.zero_points as tensors and
- *                NAME.axis as metadata
+ *   quantized    NAME.int_repr, and NAME.scale and NAME.zero_point as metadata, or NAME.scales, NAME.zero_points as
+ *                tensors and NAME.axis as metadata
  *
- * What has no data here (meta tensors, wrappers) or no dtype there (complex128, bits) is -ENOTSUP.  Numbers and short
- * strings of a dict at the root are metadata, too.
+ * What has no data here (meta tensors, wrappers) or no dtype there (complex128, bits) is -ENOTSUP.  Numbers
+ * and short strings of a dict at the root are metadata, too.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #include "codec/ckpt_error.h"
 #include "view_header.h"
 #include "view_internal.h"
+#include "view_key.h"
 #include "view_policy.h"
 #include "view_scalar.h"
 
@@ -63,17 +65,22 @@ static int no_room(void)
 	return ckpt_fail(ENOMEM, "out of memory for the tensors of a view");
 }
 
-/* ---- one tensor ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- one tensor
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int refuse(const struct maker *m, const char *why)
 {
-	return ckpt_fail(ENOTSUP, "tensor '%.*s': %s", (int)(m->path.len & 0x1ff), (const char *)m->path.p, why);
+	return ckpt_fail(ENOTSUP, "tensor '%.*s': %s", (int)(m->path.len & 0x1ff), (const char *)m->path.p,
+			why);
 }
 
-static bool same_elements(const struct torch_object *o, const struct torch_tensor *a, const struct torch_tensor *b)
+static bool same_elements(
+		const struct torch_object *o, const struct torch_tensor *a, const struct torch_tensor *b)
 {
-	return a->storage == b->storage && a->offset == b->offset && a->dtype == b->dtype && a->ndim == b->ndim &&
-	       a->conj == b->conj && a->neg == b->neg &&
+	return a->storage == b->storage && a->offset == b->offset && a->dtype == b->dtype &&
+	       a->ndim == b->ndim && a->conj == b->conj && a->neg == b->neg &&
 	       memcmp(torch_size(o, a), torch_size(o, b), a->ndim * sizeof(uint64_t)) == 0 &&
 	       memcmp(torch_stride(o, a), torch_stride(o, b), a->ndim * sizeof(uint64_t)) == 0;
 }
@@ -81,12 +88,14 @@ static bool same_elements(const struct torch_object *o, const struct torch_tenso
 /* The place in the table for these elements: taken by a tensor with the same ones, or free. */
 static struct seen *place_of(const struct maker *m, const struct torch_tensor *t)
 {
-	uint64_t hash = (t->storage + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ t->offset * UINT64_C(0xc2b2ae3d27d4eb4f);
+	uint64_t hash = (t->storage + 1) * UINT64_C(0x9e3779b97f4a7c15) ^
+			t->offset * UINT64_C(0xc2b2ae3d27d4eb4f);
 	size_t i;
 
 	for (unsigned k = 0; k < t->ndim; k++)
 		hash = (hash ^ torch_size(m->o, t)[k]) * UINT64_C(0x9e3779b97f4a7c15);
-	for (i = (hash ^ hash >> 32) & (m->seen_places - 1); m->seen[i].tensor != 0; i = (i + 1) & (m->seen_places - 1))
+	for (i = (hash ^ hash >> 32) & (m->seen_places - 1); m->seen[i].tensor != 0;
+			i = (i + 1) & (m->seen_places - 1))
 		if (same_elements(m->o, torch_tensor_at(m->o, m->seen[i].tensor - 1), t))
 			break;
 	return &m->seen[i];
@@ -116,16 +125,22 @@ static uint32_t number_of(const struct maker *m, const struct torch_tensor *t)
 /* A tensor with a storage, under the path as it stands now. */
 static int put_strided(struct maker *m, const struct torch_tensor *t)
 {
-	struct view_header_tensor x = { .from = (enum torch_dtype)t->dtype, .to = (enum torch_dtype)t->dtype,
-		.conj = t->conj, .neg = t->neg, .ndim = t->ndim, .size = torch_size(m->o, t),
-		.stride = torch_stride(m->o, t), .packed = t->dtype == TORCH_FLOAT4_E2M1FN_X2 };
+	struct view_header_tensor x = { .from = (enum torch_dtype)t->dtype,
+		.to = (enum torch_dtype)t->dtype,
+		.conj = t->conj,
+		.neg = t->neg,
+		.ndim = t->ndim,
+		.size = torch_size(m->o, t),
+		.stride = torch_stride(m->o, t),
+		.packed = t->dtype == TORCH_FLOAT4_E2M1FN_X2 };
 	const char *name = (const char *)m->path.p;
 	struct seen *s = place_of(m, t);
 	uint64_t len;
 	int rc;
 
 	if (s->tensor != 0 && t->count > 0)
-		return view_header_pair(m->h, name, m->path.len, (const char *)m->names.p + s->name, s->name_len);
+		return view_header_pair(
+				m->h, name, m->path.len, (const char *)m->names.p + s->name, s->name_len);
 	if (m->dtype >= 0 && torch_dtype_info(x.from)->floating &&
 			(m->marks[t->storage] & (VIEW_STEP | VIEW_MOVING_STEP | VIEW_SCALE)) == 0)
 		x.to = (enum torch_dtype)m->dtype;
@@ -172,7 +187,8 @@ static int put_pair(struct maker *m, const char *name, uint32_t node)
 	if (rc == 0)
 		rc = view_scalar(m->o, node, &value);
 	if (rc == 0)
-		rc = view_header_pair(m->h, (const char *)m->path.p, m->path.len, (const char *)value.p, value.len);
+		rc = view_header_pair(
+				m->h, (const char *)m->path.p, m->path.len, (const char *)value.p, value.len);
 	m->path.len = was;
 	byte_buf_release(&value);
 	return rc;
@@ -214,7 +230,8 @@ static bool by_columns(const struct maker *m, const struct torch_tensor *t)
 		a = pickle_children(g, c->args, &n);
 	c = n > 0 ? pickle_call(g, a[0]) : NULL;
 	a = c != NULL ? pickle_children(g, c->args, &n) : NULL;
-	return a != NULL && n > 0 && (pickle_is_text(g, a[0], "torch.sparse_csc") || pickle_is_text(g, a[0], "torch.sparse_bsc"));
+	return a != NULL && n > 0 &&
+	       (pickle_is_text(g, a[0], "torch.sparse_csc") || pickle_is_text(g, a[0], "torch.sparse_bsc"));
 }
 
 static int put_tensor(struct maker *m, const struct torch_tensor *t)
@@ -233,7 +250,8 @@ static int put_tensor(struct maker *m, const struct torch_tensor *t)
 		return put_quantized(m, t);
 	case TORCH_COPY:
 		t = t->part[0] != PICKLE_NIL ? torch_tensor_of(m->o, t->part[0]) : NULL;
-		return t != NULL && t->kind == TORCH_STRIDED ? put_strided(m, t) : refuse(m, "its data are elsewhere");
+		return t != NULL && t->kind == TORCH_STRIDED ? put_strided(m, t)
+							     : refuse(m, "its data are elsewhere");
 	case TORCH_META:
 		return refuse(m, "it is on the meta device and has no data");
 	case TORCH_WRAPPER:
@@ -254,7 +272,10 @@ static int put_tensor(struct maker *m, const struct torch_tensor *t)
 	return rc;
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------ */
+/*
+ * ---- the object
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* A scalar of the root's dict. */
 static int put_scalar(struct maker *m, uint32_t ref)
@@ -280,7 +301,8 @@ static int put_scalar(struct maker *m, uint32_t ref)
 		return 0;
 	}
 	if (rc == 0 && value.len <= VALUE_MAX && m->path.len <= VALUE_MAX) {
-		rc = view_header_pair(m->h, (const char *)m->path.p, m->path.len, (const char *)value.p, value.len);
+		rc = view_header_pair(
+				m->h, (const char *)m->path.p, m->path.len, (const char *)value.p, value.len);
 		m->pairs++;
 	}
 	byte_buf_release(&value);
@@ -339,13 +361,12 @@ static int walk(struct maker *m, struct level *stack)
 			depth--;
 			continue;
 		}
-		rc = m->path.len > 0 ? byte_buf_put(&m->path, ".", 1) : 0;
-		if (rc == 0)
-			rc = torch_item_text(m->o, (uint8_t)item.relation, item.key, &m->path);
+		rc = view_path_add(m->o, &item, 0, &m->path);
 		if (rc == 0)
 			rc = meet(m, item.value, depth);
 		if (rc == 1 && depth == TORCH_DEPTH_MAX)
-			return ckpt_fail(ENOTSUP, "an object nested more than %d levels deep", TORCH_DEPTH_MAX);
+			return ckpt_fail(ENOTSUP, "an object nested more than %d levels deep",
+					TORCH_DEPTH_MAX);
 		if (rc != 1)
 			continue;
 		torch_iter_init(m->o, item.value, &stack[depth].it);
@@ -391,8 +412,8 @@ static int make(const struct bridge_doc *d, int dtype, codec_read_at read, void 
 	return rc;
 }
 
-int bridge_view_safetensors(const struct bridge_doc *d, const struct bridge_spec *spec, codec_read_at read, void *arg,
-		struct bridge_layout **out)
+int bridge_view_safetensors(const struct bridge_doc *d, const struct bridge_spec *spec, codec_read_at read,
+		void *arg, struct bridge_layout **out)
 {
 	const struct torch_file *f = bridge_doc_torch(d);
 	const struct safetensors *s = bridge_doc_safetensors(d);
@@ -406,7 +427,8 @@ int bridge_view_safetensors(const struct bridge_doc *d, const struct bridge_spec
 	rc = bridge_layout_new(&l);
 	if (rc < 0)
 		return rc;
-	rc = f != NULL ? make(d, spec->dtype, read, arg, l) : view_tensors_dtype(s, (enum torch_dtype)spec->dtype, l);
+	rc = f != NULL ? make(d, spec->dtype, read, arg, l)
+		       : view_tensors_dtype(s, (enum torch_dtype)spec->dtype, l);
 	if (rc < 0) {
 		bridge_layout_free(l);
 		return rc;
@@ -415,7 +437,10 @@ int bridge_view_safetensors(const struct bridge_doc *d, const struct bridge_spec
 	return 0;
 }
 
-/* ---- from safetensors to safetensors --------------------------------------------------------------------------- */
+/*
+ * ---- from safetensors to safetensors
+ * ---------------------------------------------------------------------------
+ */
 
 /* The dtype of that name in the format; TORCH_UNTYPED for those torch has none for (6-bit floats). */
 static enum torch_dtype dtype_of(const char *name)
@@ -443,8 +468,12 @@ int view_tensors_dtype(const struct safetensors *s, enum torch_dtype dtype, stru
 	}
 	for (size_t i = 0; rc == 0 && i < safetensors_count(s); i++) {
 		const struct safetensors_entry *e = safetensors_at(s, i);
-		struct view_header_tensor x = { .dtype = e->dtype, .from = dtype_of(e->dtype), .ndim = e->ndim,
-			.size = safetensors_size(s, e), .off = e->off, .bytes = e->len };
+		struct view_header_tensor x = { .dtype = e->dtype,
+			.from = dtype_of(e->dtype),
+			.ndim = e->ndim,
+			.size = safetensors_size(s, e),
+			.off = e->off,
+			.bytes = e->len };
 
 		x.to = torch_dtype_info(x.from)->floating ? dtype : x.from;
 		if (x.to != x.from) {

@@ -12,11 +12,16 @@
 
 #include "codec/ckpt_error.h"
 
-/* ---- floats ---------------------------------------------------------------------------------------------------- */
+enum { SIZE_ITEMS_MAX = 16 };
 
 /*
- * The fewest significant digits that read back as v, as "d.ddde[+-]xx".  If 15 digits (6 of a float of 32 bits) do, they are the
- * shortest when their trailing zeros are dropped; only subnormals may take fewer.
+ * ---- floats
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * The fewest significant digits that read back as v, as "d.ddde[+-]xx".  If 15 digits (6 of a float of 32
+ * bits) do, they are the shortest when their trailing zeros are dropped; only subnormals may take fewer.
  */
 static void shortest(double v, bool single, char out[40])
 {
@@ -113,7 +118,10 @@ static bool complex_parts(const struct torch_object *o, uint32_t ref, double par
 	return n == 2 && number(g, a[0], &part[0]) && number(g, a[1], &part[1]);
 }
 
-/* ---- integers -------------------------------------------------------------------------------------------------- */
+/*
+ * ---- integers
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* The magnitude of a two's complement number, little-endian. */
 static uint8_t magnitude_at(const uint8_t *p, size_t i, bool negative, unsigned *carry)
@@ -186,7 +194,10 @@ static int put_long(const uint8_t *p, size_t len, struct byte_buf *out)
 	return byte_buf_put(out, text + at, sizeof text - at);
 }
 
-/* ---- numpy ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- numpy
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 bool view_descr(const char *descr, char *kind, uint64_t *width)
 {
@@ -242,8 +253,44 @@ static double from_bits(const uint8_t *p, uint64_t width)
 	return d;
 }
 
+/* Whether bytes are written in few: however many times a value is met, looking at it costs little. */
+static bool are_few(const struct torch_object *o, uint32_t ref)
+{
+	const struct pickle *g = torch_graph(o);
+
+	for (int i = 0; i < 4; i++) { /* bytearray(bytes(encode(text, ..))) */
+		const struct pickle_call *c = pickle_call(g, ref);
+		uint32_t n = 0;
+		size_t len;
+		const uint32_t *a = c != NULL ? pickle_children(g, c->args, &n) : NULL;
+
+		if (pickle_text(g, ref, &len) != NULL)
+			return len <= VIEW_FEW;
+		if (n == 0)
+			return c != NULL; /* bytes() */
+		ref = a[0];
+	}
+	return false;
+}
+
+bool view_is_long(const struct torch_object *o, uint32_t ref)
+{
+	size_t len = 0;
+
+	switch (torch_kind_of(o, ref)) {
+	case TORCH_IS_BYTES:
+		return !are_few(o, ref);
+	case TORCH_IS_INT:
+		pickle_text(torch_graph(o), ref, &len);
+		return len > VIEW_FEW;
+	default:
+		return false;
+	}
+}
+
 /* Of a numpy scalar that is a number: its bytes, little-endian. */
-static bool scalar_bytes(const struct torch_object *o, uint32_t ref, char *kind, uint64_t *width, uint8_t p[16])
+static bool scalar_bytes(
+		const struct torch_object *o, uint32_t ref, char *kind, uint64_t *width, uint8_t p[16])
 {
 	struct torch_array a;
 	struct byte_buf data = { 0 };
@@ -268,7 +315,7 @@ static bool scalar_bytes(const struct torch_object *o, uint32_t ref, char *kind,
 	default:
 		ok = false;
 	}
-	ok = ok && torch_bytes(o, a.data, &data) == 0 && data.len == *width;
+	ok = ok && are_few(o, a.data) && torch_bytes(o, a.data, &data) == 0 && data.len == *width;
 	if (ok) {
 		uint64_t part = *kind == 'c' ? *width / 2 : *width;
 
@@ -290,7 +337,8 @@ static int put_numpy(const struct torch_object *o, uint32_t ref, struct byte_buf
 	if (kind == 'f')
 		return view_float(from_bits(p, width), width <= 4, out);
 	if (kind == 'c')
-		return put_complex(from_bits(p, width / 2), from_bits(p + width / 2, width / 2), width == 8, out);
+		return put_complex(from_bits(p, width / 2), from_bits(p + width / 2, width / 2), width == 8,
+				out);
 	for (uint64_t i = 0; i < width; i++)
 		v |= (uint64_t)p[i] << 8 * i;
 	if (kind == 'b')
@@ -301,7 +349,10 @@ static int put_numpy(const struct torch_object *o, uint32_t ref, struct byte_buf
 	return byte_buf_format(out, "%lld", (long long)((int64_t)v >> (64 - 8 * width)));
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- values
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 bool view_is_scalar(const struct torch_object *o, uint32_t ref)
 {
@@ -331,11 +382,11 @@ bool view_is_scalar(const struct torch_object *o, uint32_t ref)
 
 int view_global(const struct pickle_global *g, struct byte_buf *out)
 {
-	int rc = byte_buf_put(out, g->module, g->module_len);
+	int rc = byte_buf_put(out, g->module, g->module_len < VIEW_FEW ? g->module_len : VIEW_FEW);
 
 	if (rc == 0)
 		rc = byte_buf_put(out, ".", 1);
-	return rc < 0 ? rc : byte_buf_put(out, g->name, g->name_len);
+	return rc < 0 ? rc : byte_buf_put(out, g->name, g->name_len < VIEW_FEW ? g->name_len : VIEW_FEW);
 }
 
 static int put_size(const struct torch_object *o, uint32_t ref, struct byte_buf *out)
@@ -348,6 +399,10 @@ static int put_size(const struct torch_object *o, uint32_t ref, struct byte_buf 
 
 	torch_iter_init(o, ref, &it);
 	while (rc == 0 && torch_iter_next(&it, &item)) {
+		if (n == SIZE_ITEMS_MAX) { /* of hardly any tensor */
+			rc = byte_buf_text(out, ", ...");
+			break;
+		}
 		if (pickle_int(torch_graph(o), item.value, &v))
 			rc = byte_buf_format(out, "%s%lld", n++ > 0 ? ", " : "", (long long)v);
 		else

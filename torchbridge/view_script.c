@@ -2,11 +2,11 @@
  * view_script.c: the constants of a TorchScript archive.
  *
  *   NAME/data.pkl       the module; its storages are NAME/data/<key>
- *   NAME/constants.pkl  a tuple of the tensors that its code calls CONSTANTS.c0, ..; theirs are NAME/constants/<key>
+ *   NAME/constants.pkl  a tuple of the tensors that its code calls CONSTANTS.c0, ..; NAME/constants/<key>
  *   NAME/code/..        the code, which is kept as it is: a device that is written there is the model's own
  *
- * torch.jit.load() puts constants where they were saved, as it does the rest (torch/csrc/jit/serialization/import.cpp).
- * A dtype view leaves them: module.to(dtype) does, too.
+ * torch.jit.load() puts constants where they were saved, as it does the rest
+ * (torch/csrc/jit/serialization/import.cpp). A dtype view leaves them: module.to(dtype) does, too.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -61,7 +61,8 @@ int view_script_constants(const struct torch_file *f, const char *device, codec_
 	rc = zip_data(torch_file_zip(f), e, read, arg, &off);
 	p = malloc((size_t)e->size + 1);
 	if (rc == 0 && p == NULL)
-		rc = ckpt_fail(ENOMEM, "out of memory for constants of %llu bytes", (unsigned long long)e->size);
+		rc = ckpt_fail(ENOMEM, "out of memory for constants of %llu bytes",
+				(unsigned long long)e->size);
 	if (rc == 0)
 		rc = zip_read_full(read, arg, off, p, (size_t)e->size);
 	if (rc == 0)

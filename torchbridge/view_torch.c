@@ -1,7 +1,8 @@
 /*
  * view_torch.c: a torch file on another device, in another dtype (bridge_view.h has the rules).
  *
- *   zip     device: [0, directory) of the file as it is | new data.pkl | new directory    dtype: written anew, view_zip.c
+ *   zip     device: [0, directory) of the file as it is | new data.pkl | new directory
+ *           dtype: written anew, view_zip.c
  *   script  the same, and constants.pkl
  *   legacy  [0, pickle) | new pickle | the rest; with a dtype, storage by storage
  *   pickle  new pickle
@@ -34,7 +35,10 @@ static bool is(const char *p, size_t len, const char *what)
 	return strlen(what) == len && memcmp(p, what, len) == 0;
 }
 
-/* ---- device ---------------------------------------------------------------------------------------------------- */
+/*
+ * ---- device
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 enum where { ON_CPU, ON_META, ON_ACCELERATOR };
 
@@ -96,7 +100,10 @@ static const char *other_device(void *arg, const char *text)
 	return v->device;
 }
 
-/* ---- dtype ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- dtype
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static int storage_dtype(void *arg, uint32_t storage)
 {
@@ -166,7 +173,10 @@ static int decide(struct view *v)
 	return 0;
 }
 
-/* ---- putting it together --------------------------------------------------------------------------------------- */
+/*
+ * ---- putting it together
+ * ---------------------------------------------------------------------------------------
+ */
 
 static int edit(struct view *v, struct pickle_edits *e)
 {
@@ -196,15 +206,34 @@ static int layout_legacy(const struct view *v, struct byte_buf *pickle, codec_re
 	return rc < 0 ? rc : bridge_layout_range(l, 0, at + len, torch_file_size(v->f) - at - len);
 }
 
-/* The data.pkl where it changed, and the constants; all records where their lengths change. */
-static int layout_zip(const struct view *v, struct byte_buf *pickle, bool changed, codec_read_at read, void *arg,
-		struct bridge_layout *l)
+struct tail {
+	struct bridge_layout *l;
+	struct byte_buf *pickle; /* whose memory the layout takes over */
+};
+
+static int put_bytes(void *arg, const void *p, size_t len)
 {
-	struct byte_buf constants = { 0 }, out = { 0 };
+	struct tail *t = arg;
+
+	return p == t->pickle->p && len > 0 ? bridge_layout_take(t->l, t->pickle)
+					    : bridge_layout_bytes(t->l, p, len);
+}
+
+static int put_range(void *arg, uint64_t off, uint64_t len)
+{
+	return bridge_layout_range(((struct tail *)arg)->l, 0, off, len);
+}
+
+/* The data.pkl where it changed, and the constants; all records where their lengths change. */
+static int layout_zip(const struct view *v, struct byte_buf *pickle, bool changed, codec_read_at read,
+		void *arg, struct bridge_layout *l)
+{
+	struct byte_buf constants = { 0 };
+	struct tail tail = { l, pickle };
+	struct zip_sink sink = { put_bytes, put_range, &tail };
 	struct zip_change change[2];
 	const struct zip_entry *entry = NULL;
 	size_t n = 0;
-	uint64_t tail;
 	int rc = 0;
 
 	if (torch_file_container(v->f) == TORCH_SCRIPT && v->device != NULL)
@@ -218,15 +247,9 @@ static int layout_zip(const struct view *v, struct byte_buf *pickle, bool change
 	} else if (rc == 0 && n == 0) {
 		rc = bridge_layout_range(l, 0, 0, torch_file_size(v->f));
 	} else if (rc == 0) {
-		rc = zip_write_tails(torch_file_zip(v->f), change, n, read, arg, &out, &tail);
-		byte_buf_release(pickle);
-		if (rc == 0)
-			rc = bridge_layout_range(l, 0, 0, tail);
-		if (rc == 0)
-			rc = bridge_layout_take(l, &out);
+		rc = zip_write_tail(torch_file_zip(v->f), change, n, &sink);
 	}
 	byte_buf_release(&constants);
-	byte_buf_release(&out);
 	return rc;
 }
 

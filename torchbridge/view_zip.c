@@ -1,10 +1,10 @@
 /*
  * view_zip.c: torch zips with records of other lengths.
  *
- * Every record behind one that changed its length lies elsewhere, so all local headers are written anew, by the
- * formulas that torch's reader computes offsets by (zip_write.h); the data between them are ranges of the file.
- * The checksum of what is converted when it is read is not known before, and is 0: torch does not ask, and writes
- * 0 itself where its user has turned checksums off.
+ * Every record behind one that changed its length lies elsewhere, so all local headers are written anew, by
+ * the formulas that torch's reader computes offsets by (zip_write.h); the data between them are ranges of the
+ * file. The checksum of what is converted when it is read is not known before, and is 0: torch does not ask,
+ * and writes 0 itself where its user has turned checksums off.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -55,14 +55,15 @@ int view_zip_bytes(struct view_zip *z, const char *name, size_t name_len, const 
 	return rc < 0 ? rc : view_zip_end(z, zip_crc(0, p, len));
 }
 
-int view_zip_copy(struct view_zip *z, const struct zip *from, const struct zip_entry *e, codec_read_at read, void *arg)
+int view_zip_copy(struct view_zip *z, const struct zip *from, const struct zip_entry *e, codec_read_at read,
+		void *arg)
 {
 	uint64_t off, data;
 	int rc = zip_data(from, e, read, arg, &off);
 
 	if (rc == 0)
-		rc = flush(z, zip_write_header_as(&z->w, e->name, e->name_len, e->method, e->size, e->raw_size, &z->tmp,
-					      &data));
+		rc = flush(z, zip_write_header_as(&z->w, e->name, e->name_len, e->method, e->size,
+					      e->raw_size, &z->tmp, &data));
 	if (rc == 0)
 		rc = bridge_layout_range(z->layout, 0, off, e->size);
 	return rc < 0 ? rc : view_zip_end(z, e->crc);
@@ -124,8 +125,8 @@ static const struct byte_buf *change_of(const struct zip_change *changes, size_t
 	return NULL;
 }
 
-int view_zip_converted(const struct torch_file *f, const uint8_t *to, const struct zip_change *changes, size_t n,
-		codec_read_at read, void *arg, struct bridge_layout *l)
+int view_zip_converted(const struct torch_file *f, const uint8_t *to, const struct zip_change *changes,
+		size_t n, codec_read_at read, void *arg, struct bridge_layout *l)
 {
 	const struct torch_object *o = torch_file_object(f);
 	const struct zip *from = torch_file_zip(f);

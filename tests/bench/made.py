@@ -70,11 +70,11 @@ class Transformer(nn.Module):
 def pictures(n, classes, seed):
     """Smooth pictures that tell their class, with the noise of a sensor; uint8, 3 x 32 x 32."""
     g = torch.Generator().manual_seed(seed)
-    base = torch.randn(classes, 3, 8, 8, generator=g)
+    base = torch.randn(classes, 3, 5, 5, generator=g)
     kind = torch.randint(classes, (n,), generator=g)
-    own = torch.randn(n, 3, 8, 8, generator=g)
+    own = torch.randn(n, 3, 5, 5, generator=g)
     smooth = F.interpolate(base[kind] + 0.6 * own, size=32, mode="bicubic", align_corners=False)
-    noisy = 128 + 40 * smooth + 3 * torch.randn(n, 3, 32, 32, generator=g)
+    noisy = 128 + 56 * smooth + 3 * torch.randn(n, 3, 32, 32, generator=g)
     return noisy.clamp(0, 255).round().to(torch.uint8), kind
 
 
@@ -202,10 +202,10 @@ def frozen(steps):
 
 
 def replay(steps):
-    """A replay buffer that grows by 400 images an experience."""
+    """A replay buffer that grows by 1,200 images an experience."""
     images, labels = [], []
     for task in range(5):
-        x, y = pictures(400, 4, 200 + task)
+        x, y = pictures(1200, 4, 200 + task)
         images.append(x)
         labels.append(y + 4 * task)
         steps.next({"%03d/replay.pt" % task: {"images": torch.cat(images), "labels": torch.cat(labels)}})
@@ -283,7 +283,7 @@ def copies(steps):
     model = backbone()
     for p in list(model.stem.parameters()) + list(model.blocks.parameters()):
         p.requires_grad_(False)
-    for p in model.blocks[4].parameters():
+    for p in model.blocks[3].parameters():
         p.requires_grad_(True)
     x, y = pictures(1000, 20, 41)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01, momentum=0.9)
@@ -349,8 +349,11 @@ def safetensors(state):
 
 
 def trained_matrices():
-    model = Transformer(4096, 384)
-    train_words(model, torch.optim.Adam(model.parameters(), lr=1e-3), sentences(1000, 4096, 71), 50, 72, batch=4)
+    model = Transformer(8192, 512, 5)
+    for p in model.parameters():
+        if p.dim() == 2:
+            nn.init.normal_(p, std=0.02)
+    train_words(model, torch.optim.Adam(model.parameters(), lr=1e-3), sentences(1000, 8192, 71), 20, 72, batch=4)
     return {k: v.detach() for k, v in model.state_dict().items() if v.dim() == 2}
 
 
@@ -385,12 +388,12 @@ def e4m3(x):
 
 
 def int4(steps):
-    """Weights with a scale for 64 of a row, to four bits, two in a byte."""
+    """Weights with a scale for 128 of a row, to four bits, two in a byte."""
     out = {}
     for name, w in trained_matrices().items():
-        if w.shape[1] % 32:
+        if w.shape[1] % 128:
             continue
-        blocks = w.reshape(-1, 32)
+        blocks = w.reshape(-1, 128)
         scale = blocks.abs().amax(1, keepdim=True) / 7
         q = ((blocks / scale).round().clamp(-8, 7) + 8).to(torch.uint8).reshape(w.shape)
         out[name] = q[:, 0::2] | (q[:, 1::2] << 4)

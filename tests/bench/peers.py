@@ -124,8 +124,7 @@ class Btrfs:
 
 
 class Floats:
-    """A float codec of Python's, file by file, in the Python that has it."""
-    script = None
+    """A float codec of Python's, file by file, in the Python that has it; told the dtype of the class."""
     needs = ()
 
     def __init__(self, base):
@@ -133,18 +132,29 @@ class Floats:
         if self.python is None:
             raise Trouble("its Python is not there (tests/bench/run sets one up where it can)")
         call(self.python, "-c", "import " + self.module)
-        self.total = 0
+        self.total, self.before = 0, []
 
     def add(self, step):
-        paths = files(step)
-        if len(paths) > 1000:
-            raise Trouble("a call for each of %d files" % len(paths))
+        now = files(step)
+        if len(now) > 1000:
+            raise Trouble("a call for each of %d files" % len(now))
+        pairs = [word for i, path in enumerate(now)
+                 for word in (path, self.before[i] if i < len(self.before) else "-")]
         here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer_floats.py")
-        done = subprocess.run([self.python, here, self.module] + paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run([self.python, "-W", "ignore", here, self.module, dtype_of(step)] + pairs,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode < 0:
+            raise Trouble("it crashed with signal %d" % -done.returncode)
         if done.returncode != 0:
-            raise Trouble(done.stderr.decode(errors="replace").strip()[-200:])
-        self.total += int(done.stdout)
+            raise Trouble(done.stderr.strip().rsplit("\n", 1)[-1])
+        self.total, self.before = self.total + int(done.stdout), now
         return self.total
+
+
+def dtype_of(step):
+    """What a class is made of, by its name (datasets.py)."""
+    name = os.path.basename(os.path.dirname(step)).split("-")[0]
+    return {"bf16": "bf16", "fp16": "fp16", "replay": "-", "int8": "-", "fp8": "-", "int4": "-", "small": "-"}.get(name, "fp32")
 
 
 class Zipnn(Floats):

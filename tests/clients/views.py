@@ -91,9 +91,11 @@ def parts(t):
 
 def same_tensor(a, b, dtype=None, exempt=False):
     """Whether b is a, its floats having become `dtype`."""
-    if type(a) is not type(b) or a.shape != b.shape or a.requires_grad != b.requires_grad or a.layout != b.layout:
+    if type(a) is not type(b) or a.requires_grad != b.requires_grad or a.layout != b.layout:
         return False
     pa, pb = parts(a), parts(b)
+    if not getattr(a, "is_nested", False) and a.shape != b.shape:
+        return False
     if pa is not None:
         keep = exempt or a.is_quantized
         return len(pa) == len(pb) and all(same_tensor(x, y, dtype, keep) for x, y in zip(pa, pb))
@@ -118,7 +120,7 @@ def same(a, b, dtype=None, path=(), seen=None, twins=None):
         exempt = path[-1:] == ("step",) and a.numel() == 1
         if not same_tensor(a, b, dtype, exempt):
             return "%s: %s %s" % (path, a, b)
-        if parts(a) is None and a.numel() > 0 and a.device.type != "meta":
+        if not getattr(a, "is_nested", False) and parts(a) is None and a.numel() > 0 and a.device.type != "meta":
             sa, sb = storage_of(a).data_ptr(), storage_of(b).data_ptr()
             if twins.setdefault(sa, sb) != sb:
                 return "%s: storages" % (path,)
@@ -147,7 +149,8 @@ def same(a, b, dtype=None, path=(), seen=None, twins=None):
     if isinstance(a, torch.Generator):
         return "" if torch.equal(a.get_state(), b.get_state()) else "%s: generator" % (path,)
     if type(a).__name__ in ("TypedStorage", "_TypedStorage", "FloatStorage"):
-        return "" if list(a) == list(b) else "%s: storage" % (path,)
+        want = torch.tensor(list(a), dtype=a.dtype).to(dtype or a.dtype)  # a tensor looks into it, which is converted
+        return "" if b.dtype == want.dtype and list(b) == want.tolist() else "%s: storage" % (path,)
     if isinstance(a, torch.device):
         return ""
     if hasattr(a, "__dict__") and not isinstance(a, type):
@@ -331,17 +334,16 @@ def main():
     for name, make, how in corpus.SAMPLES:
         x = make()
         forms = [("", {}, True)]
-        if not how.get("zip"):
+        if not how.get("zip"):  # torch does not read all of them back from a legacy file
             forms.append(("_legacy", {"_use_new_zipfile_serialization": False}, False))
-        for protocol in (3, 4, 5):
+        for protocol in (4, 5) if name in ("containers", "mixed", "shared") else (4,):
             forms.append(("_p%d" % protocol, {"pickle_protocol": protocol}, True))
         for suffix, kw, zipped in forms:
             path = at(name + suffix + ".pt")
             torch.save(x, path, **kw)
             try:
                 devices(name + suffix, path, zipped)
-                if name not in ("nested",):
-                    dtype_views(name + suffix, path, zipped)
+                dtype_views(name + suffix, path, zipped)
                 if suffix in ("", "_legacy") and name in ("views", "dtypes", "numbers", "many", "training_cpu"):
                     random_reads(name + suffix, path)
             except Exception as e:

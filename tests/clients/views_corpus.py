@@ -236,11 +236,11 @@ SAMPLES = [
     ("state_dict", lambda: model().state_dict(), {}), ("training_cpu", training, {}),
     ("training_cuda", lambda: training("cuda:0"), {}), ("capturable", lambda: training(capturable=True), {}),
     ("mixed", mixed, {}), ("other_devices", other_devices, {}), ("parameters", parameters, {}),
-    ("conjugated", conjugated, {}), ("quantized", quantized, {"dill": False}), ("sparse", sparse, {}),
+    ("conjugated", conjugated, {}), ("quantized", quantized, {}), ("sparse", sparse, {}),
     ("containers", containers, {}), ("storages", storages, {}), ("many", many, {}), ("numbers", numbers, {}),
     ("tensor", lambda: floats(11, 3), {}), ("cuda_tensor", lambda: on("cuda:1", floats(11, 3)), {}),
     ("module", model, {}), ("optimizer", lambda: trained()[1], {}), ("empty", dict, {}), ("none", lambda: None, {}),
 ]
 if NEW:
-    SAMPLES += [("new_dtypes", new_dtypes, {"zip": True}), ("meta", meta, {"zip": True}), ("nested", nested, {}),
-                ("generator", generator, {}), ("more_sparse", more_sparse, {})]
+    SAMPLES += [("new_dtypes", new_dtypes, {"zip": True}), ("meta", meta, {"zip": True}), ("nested", nested, {"zip": True}),
+                ("generator", generator, {"zip": True}), ("more_sparse", more_sparse, {})]

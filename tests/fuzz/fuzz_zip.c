@@ -33,27 +33,43 @@ static int64_t read_input(void *arg, uint64_t off, void *buf, size_t len)
 	return (int64_t)len;
 }
 
+struct exchanged {
+	const struct input *in;
+	struct byte_buf out;
+};
+
+static int put_bytes(void *arg, const void *p, size_t len)
+{
+	return byte_buf_put(&((struct exchanged *)arg)->out, p, len);
+}
+
+static int put_range(void *arg, uint64_t off, uint64_t len)
+{
+	struct exchanged *x = arg;
+
+	if (off > x->in->len || len > x->in->len - off)
+		abort();
+	return byte_buf_put(&x->out, x->in->p + off, (size_t)len);
+}
+
 static void exchange(const struct zip *z, struct input *in)
 {
-	struct byte_buf b = { 0 }, out = { 0 };
-	uint64_t at;
+	struct exchanged x = { in, { 0 } };
+	struct zip_sink sink = { put_bytes, put_range, &x };
+	struct byte_buf b = { 0 };
+	struct zip_change change = { zip_at(z, 0), &b };
 
 	byte_buf_text(&b, "other bytes");
-	if (zip_write_tail(z, zip_at(z, 0), &b, read_input, in, &out, &at) == 0) {
-		struct byte_buf whole = { 0 };
-		struct input now;
+	if (zip_write_tail(z, &change, 1, &sink) == 0) {
+		struct input now = { x.out.p, x.out.len };
 		struct zip *again;
 
-		if (byte_buf_put(&whole, in->p, (size_t)at) != 0 || byte_buf_put(&whole, out.p, out.len) != 0)
-			abort();
-		now = (struct input){ whole.p, whole.len };
-		if (zip_open(read_input, &now, whole.len, 0, &again) != 0 || zip_count(again) != zip_count(z))
+		if (zip_open(read_input, &now, now.len, 0, &again) != 0 || zip_count(again) != zip_count(z))
 			abort();
 		zip_free(again);
-		byte_buf_release(&whole);
 	}
 	byte_buf_release(&b);
-	byte_buf_release(&out);
+	byte_buf_release(&x.out);
 }
 
 static void tensors(struct torch_file *f, struct input *in)

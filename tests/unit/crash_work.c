@@ -10,6 +10,7 @@
 
 #include "store/chunk_internal.h"
 #include "store/meta_internal.h"
+#include "store/pool_internal.h"
 #include "store/store_admin.h"
 #include "store/store_file.h"
 #include "store/store_internal.h"
@@ -541,7 +542,7 @@ static int op_house(struct world *w)
 	bool durable;
 	int rc;
 
-	switch (world_below(w, 8)) {
+	switch (world_below(w, 13)) {
 	case 0:
 	case 1:
 		durable = world_below(w, 2);
@@ -565,6 +566,17 @@ static int op_house(struct world *w)
 		w->doing = "bring in staged chunks";
 		rc = chunks_commit(w->s);
 		return rc ? rc : chunks_unstage(w->s);
+	case 7:
+	case 8:
+		w->doing = "pool small files";
+		return pool_all(w->s, 1, false, 0);
+	case 10:
+	case 11:
+		w->doing = "recompress";
+		return store_recompress(w->s, NULL, NULL, NULL);
+	case 9:
+		w->doing = "thin pools";
+		return pool_thin(w->s);
 	default:
 		w->doing = "tick";
 		store_tick(w->s);

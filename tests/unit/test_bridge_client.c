@@ -30,8 +30,8 @@ enum { LONG = 60000, SHORT = 50 };
 
 /* ---- the helpers ---- */
 
-static const char *const roles[] = { "good", "silent", "hangs", "dies", "early", "old", "nonsense", "other-id", "too-long",
-	"short", "refuses", "looks" };
+static const char *const roles[] = { "good", "silent", "hangs", "dies", "early", "old", "nonsense",
+	"other-id", "too-long", "short", "refuses", "looks" };
 
 static void say(struct bridge_wire_reply *r, size_t len)
 {
@@ -81,8 +81,11 @@ static bool is(const char *role, const char *name)
 
 static int play(const char *role)
 {
-	struct bridge_wire_reply r = { .version = BRIDGE_WIRE_VERSION, .op = BRIDGE_WIRE_HELLO, .cuda = 2,
-		.cuda_built = 1, .text = "9.9" };
+	struct bridge_wire_reply r = { .version = BRIDGE_WIRE_VERSION,
+		.op = BRIDGE_WIRE_HELLO,
+		.cuda = 2,
+		.cuda_built = 1,
+		.text = "9.9" };
 	struct bridge_wire_request q;
 	uint8_t *m = mmap(NULL, BRIDGE_WIRE_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, BRIDGE_WIRE_MEMFD, 0);
 	const char *wrong;
@@ -199,9 +202,12 @@ static void what_is_never_passed(void **state)
 
 	(void)state;
 	assert_int_equal(bridge_client_convert(c, LONG, TORCH_BITS8, TORCH_UINT8, &x, 1, 1, 0, &y), -ENOTSUP);
-	assert_int_equal(bridge_client_convert(c, LONG, TORCH_QUINT4X2, TORCH_FLOAT32, &x, 1, 1, 0, &y), -ENOTSUP);
-	assert_int_equal(bridge_client_convert(c, LONG, TORCH_QINT8, TORCH_FLOAT32, &x, 1, 0, 0, &y), -EINVAL);
-	assert_int_equal(bridge_client_check(c, LONG, "a-device-with-a-long-name", TORCH_UINT8, &x, 1), -EINVAL);
+	assert_int_equal(bridge_client_convert(c, LONG, TORCH_QUINT4X2, TORCH_FLOAT32, &x, 1, 1, 0, &y),
+			-ENOTSUP);
+	assert_int_equal(
+			bridge_client_convert(c, LONG, TORCH_QINT8, TORCH_FLOAT32, &x, 1, 0, 0, &y), -EINVAL);
+	assert_int_equal(bridge_client_check(c, LONG, "a-device-with-a-long-name", TORCH_UINT8, &x, 1),
+			-EINVAL);
 	assert_int_equal(bridge_client_stats(c, LONG, TORCH_FLOAT32, &x, BRIDGE_WIRE_AREA, &s), -EFBIG);
 	bridge_client_free(c);
 }
@@ -374,8 +380,14 @@ static void best_device(void **state)
 		unsigned cuda;
 		const char *was, *is;
 	} t[] = {
-		{ 0, "cuda:3", "cpu" }, { 0, "", "cpu" }, { 1, "", "cuda:0" }, { 1, "cuda:3", "cuda:0" }, { 4, "cuda:3", "cuda:3" },
-		{ 4, "cuda", "cuda:0" }, { 2, "xpu:1", "cuda:0" }, { 2, "cuda:99999999999999999999", "cuda:0" },
+		{ 0, "cuda:3", "cpu" },
+		{ 0, "", "cpu" },
+		{ 1, "", "cuda:0" },
+		{ 1, "cuda:3", "cuda:0" },
+		{ 4, "cuda:3", "cuda:3" },
+		{ 4, "cuda", "cuda:0" },
+		{ 2, "xpu:1", "cuda:0" },
+		{ 2, "cuda:99999999999999999999", "cuda:0" },
 	};
 
 	(void)state;

@@ -56,7 +56,8 @@ static struct bridge_stats judge(const double *x, size_t n)
 		s.mean = (double)(sum / (long double)k);
 	for (size_t i = 0; i < n; i++)
 		if (isfinite(x[i]))
-			m2 += ((long double)x[i] - sum / (long double)k) * ((long double)x[i] - sum / (long double)k);
+			m2 += ((long double)x[i] - sum / (long double)k) *
+			      ((long double)x[i] - sum / (long double)k);
 	if (k > 1)
 		s.std = (double)sqrtl(m2 / (long double)(k - 1));
 	return s;
@@ -146,26 +147,54 @@ static void values(void **state)
 		uint64_t bits;
 		double value;
 	} known[] = {
-		{ TORCH_FLOAT64, 0x3ff8000000000000, 1.5 }, { TORCH_FLOAT32, 0xc0490fdb, -0x1.921fb6p+1 },
-		{ TORCH_FLOAT32, 1, 0x1p-149 }, { TORCH_FLOAT16, 0x3c00, 1 }, { TORCH_FLOAT16, 0xfbff, -65504 },
-		{ TORCH_FLOAT16, 0x0001, 0x1p-24 }, { TORCH_FLOAT16, 0x83ff, -0x1.ff8p-15 }, { TORCH_FLOAT16, 0x7c00, INFINITY },
-		{ TORCH_FLOAT16, 0x7e00, NAN }, { TORCH_FLOAT16, 0x8000, -0.0 }, { TORCH_BFLOAT16, 0x3f80, 1 },
-		{ TORCH_BFLOAT16, 0xff80, -INFINITY }, { TORCH_BFLOAT16, 0x7fc0, NAN }, { TORCH_INT8, 0x80, -128 },
-		{ TORCH_INT16, 0x8000, -32768 }, { TORCH_INT32, 0x80000000, -0x1p31 },
-		{ TORCH_INT64, 0x8000000000000000, -0x1p63 }, { TORCH_UINT8, 0xff, 255 }, { TORCH_UINT16, 0xffff, 65535 },
-		{ TORCH_UINT32, 0xffffffff, 4294967295.0 }, { TORCH_UINT64, 0x8000000000000000, 0x1p63 },
-		{ TORCH_BOOL, 1, 1 }, { TORCH_BOOL, 0, 0 }, { TORCH_BOOL, 7, 1 }, { TORCH_QINT8, 0xff, -1 },
-		{ TORCH_QUINT8, 0xff, 255 }, { TORCH_QINT32, 0xffffffff, -1 },
+		{ TORCH_FLOAT64, 0x3ff8000000000000, 1.5 },
+		{ TORCH_FLOAT32, 0xc0490fdb, -0x1.921fb6p+1 },
+		{ TORCH_FLOAT32, 1, 0x1p-149 },
+		{ TORCH_FLOAT16, 0x3c00, 1 },
+		{ TORCH_FLOAT16, 0xfbff, -65504 },
+		{ TORCH_FLOAT16, 0x0001, 0x1p-24 },
+		{ TORCH_FLOAT16, 0x83ff, -0x1.ff8p-15 },
+		{ TORCH_FLOAT16, 0x7c00, INFINITY },
+		{ TORCH_FLOAT16, 0x7e00, NAN },
+		{ TORCH_FLOAT16, 0x8000, -0.0 },
+		{ TORCH_BFLOAT16, 0x3f80, 1 },
+		{ TORCH_BFLOAT16, 0xff80, -INFINITY },
+		{ TORCH_BFLOAT16, 0x7fc0, NAN },
+		{ TORCH_INT8, 0x80, -128 },
+		{ TORCH_INT16, 0x8000, -32768 },
+		{ TORCH_INT32, 0x80000000, -0x1p31 },
+		{ TORCH_INT64, 0x8000000000000000, -0x1p63 },
+		{ TORCH_UINT8, 0xff, 255 },
+		{ TORCH_UINT16, 0xffff, 65535 },
+		{ TORCH_UINT32, 0xffffffff, 4294967295.0 },
+		{ TORCH_UINT64, 0x8000000000000000, 0x1p63 },
+		{ TORCH_BOOL, 1, 1 },
+		{ TORCH_BOOL, 0, 0 },
+		{ TORCH_BOOL, 7, 1 },
+		{ TORCH_QINT8, 0xff, -1 },
+		{ TORCH_QUINT8, 0xff, 255 },
+		{ TORCH_QINT32, 0xffffffff, -1 },
 		/* c10/util/Float8_*.h; OCP 8-bit Floating Point Specification, tables 2 and 3 */
-		{ TORCH_FLOAT8_E4M3FN, 0x7e, 448 }, { TORCH_FLOAT8_E4M3FN, 0x7f, NAN }, { TORCH_FLOAT8_E4M3FN, 0x08, 0x1p-6 },
-		{ TORCH_FLOAT8_E4M3FN, 0x87, -0x1.cp-7 }, { TORCH_FLOAT8_E4M3FN, 0x01, 0x1p-9 },
-		{ TORCH_FLOAT8_E5M2, 0x7b, 57344 }, { TORCH_FLOAT8_E5M2, 0x7c, INFINITY },
-		{ TORCH_FLOAT8_E5M2, 0xfc, -INFINITY }, { TORCH_FLOAT8_E5M2, 0x7d, NAN }, { TORCH_FLOAT8_E5M2, 0x01, 0x1p-16 },
-		{ TORCH_FLOAT8_E4M3FNUZ, 0x7f, 240 }, { TORCH_FLOAT8_E4M3FNUZ, 0x80, NAN },
-		{ TORCH_FLOAT8_E4M3FNUZ, 0x01, 0x1p-10 }, { TORCH_FLOAT8_E5M2FNUZ, 0xff, -57344 },
-		{ TORCH_FLOAT8_E5M2FNUZ, 0x80, NAN }, { TORCH_FLOAT8_E5M2FNUZ, 0x01, 0x1p-17 },
-		{ TORCH_FLOAT8_E8M0FNU, 0x00, 0x1p-127 }, { TORCH_FLOAT8_E8M0FNU, 0x7f, 1 },
-		{ TORCH_FLOAT8_E8M0FNU, 0xfe, 0x1p127 }, { TORCH_FLOAT8_E8M0FNU, 0xff, NAN },
+		{ TORCH_FLOAT8_E4M3FN, 0x7e, 448 },
+		{ TORCH_FLOAT8_E4M3FN, 0x7f, NAN },
+		{ TORCH_FLOAT8_E4M3FN, 0x08, 0x1p-6 },
+		{ TORCH_FLOAT8_E4M3FN, 0x87, -0x1.cp-7 },
+		{ TORCH_FLOAT8_E4M3FN, 0x01, 0x1p-9 },
+		{ TORCH_FLOAT8_E5M2, 0x7b, 57344 },
+		{ TORCH_FLOAT8_E5M2, 0x7c, INFINITY },
+		{ TORCH_FLOAT8_E5M2, 0xfc, -INFINITY },
+		{ TORCH_FLOAT8_E5M2, 0x7d, NAN },
+		{ TORCH_FLOAT8_E5M2, 0x01, 0x1p-16 },
+		{ TORCH_FLOAT8_E4M3FNUZ, 0x7f, 240 },
+		{ TORCH_FLOAT8_E4M3FNUZ, 0x80, NAN },
+		{ TORCH_FLOAT8_E4M3FNUZ, 0x01, 0x1p-10 },
+		{ TORCH_FLOAT8_E5M2FNUZ, 0xff, -57344 },
+		{ TORCH_FLOAT8_E5M2FNUZ, 0x80, NAN },
+		{ TORCH_FLOAT8_E5M2FNUZ, 0x01, 0x1p-17 },
+		{ TORCH_FLOAT8_E8M0FNU, 0x00, 0x1p-127 },
+		{ TORCH_FLOAT8_E8M0FNU, 0x7f, 1 },
+		{ TORCH_FLOAT8_E8M0FNU, 0xfe, 0x1p127 },
+		{ TORCH_FLOAT8_E8M0FNU, 0xff, NAN },
 	};
 
 	(void)state;
@@ -178,7 +207,8 @@ static void values(void **state)
 		assert_int_equal(s.count, 1);
 		assert_int_equal(s.nans, isnan(known[i].value) != 0);
 		assert_int_equal(s.infs, isinf(known[i].value) != 0);
-		if (isfinite(known[i].value) && (s.min != known[i].value || s.max != s.min || s.mean != s.min))
+		if (isfinite(known[i].value) &&
+				(s.min != known[i].value || s.max != s.min || s.mean != s.min))
 			fail_msg("%s %llx: %.17g is not %.17g", torch_dtype_info(known[i].dtype)->name,
 					(unsigned long long)known[i].bits, s.min, known[i].value);
 		assert_true(isnan(s.std));
@@ -187,8 +217,8 @@ static void values(void **state)
 
 static void what_has_no_numbers(void **state)
 {
-	static const enum torch_dtype none[] = { TORCH_FLOAT4_E2M1FN_X2, TORCH_BITS8, TORCH_BITS16, TORCH_BITS1X8,
-		TORCH_BITS2X4, TORCH_BITS4X2, TORCH_QUINT4X2, TORCH_QUINT2X4, TORCH_UNTYPED };
+	static const enum torch_dtype none[] = { TORCH_FLOAT4_E2M1FN_X2, TORCH_BITS8, TORCH_BITS16,
+		TORCH_BITS1X8, TORCH_BITS2X4, TORCH_BITS4X2, TORCH_QUINT4X2, TORCH_QUINT2X4, TORCH_UNTYPED };
 	struct bridge_stats s;
 	struct bridge_distance d;
 	uint64_t x = 0;
@@ -226,7 +256,8 @@ static void complex_numbers(void **state)
 
 /* ---- distances ---- */
 
-static struct bridge_distance between(enum torch_dtype p, const void *a, enum torch_dtype q, const void *b, uint64_t n)
+static struct bridge_distance between(
+		enum torch_dtype p, const void *a, enum torch_dtype q, const void *b, uint64_t n)
 {
 	struct bridge_distance d;
 
@@ -299,14 +330,16 @@ static void odd_pairs(void **state)
 
 		assert_int_equal(d.unequal, t[i].unequal);
 		assert_int_equal(d.nans, t[i].nans);
-		assert_true(d.max_abs == t[i].max_abs && d.max_rel == t[i].max_rel && d.cosine == t[i].cosine);
+		assert_true(d.max_abs == t[i].max_abs && d.max_rel == t[i].max_rel &&
+				d.cosine == t[i].cosine);
 	}
 }
 
 /* Integers that become the same double are not the same; dtypes may differ. */
 static void integers(void **state)
 {
-	const int64_t a[3] = { INT64_C(1) << 60, -5, INT64_MIN }, b[3] = { (INT64_C(1) << 60) + 1, -5, INT64_MIN };
+	const int64_t a[3] = { INT64_C(1) << 60, -5, INT64_MIN },
+		      b[3] = { (INT64_C(1) << 60) + 1, -5, INT64_MIN };
 	const uint64_t u[1] = { UINT64_MAX }, v[1] = { UINT64_MAX - 1 };
 	const int8_t small[3] = { 1, 2, 3 };
 	const float same[3] = { 1, 2, 3 };

@@ -32,11 +32,11 @@ static uint64_t rnd(void)
 	return seed;
 }
 
-#define NEEDS_BRIDGE()                                                                                                 \
-	do {                                                                                                           \
-		(void)state;                                                                                           \
-		if (client == NULL)                                                                                    \
-			skip();                                                                                        \
+#define NEEDS_BRIDGE()                                                                                       \
+	do {                                                                                                 \
+		(void)state;                                                                                 \
+		if (client == NULL)                                                                          \
+			skip();                                                                              \
 	} while (0)
 
 static bool near(double a, double b)
@@ -63,7 +63,9 @@ static void statistics(void **state)
 			raw[i] = (uint8_t)rnd();
 		/* Random bits of a double have the range of one: sums of them say nothing. */
 		for (size_t i = 0; i < BYTES / 8 && (d == TORCH_FLOAT64 || d == TORCH_COMPLEX128); i++) {
-			double v = i % 1000 == 7 ? NAN : i % 1000 == 9 ? -INFINITY : (double)(int64_t)rnd() * 0x1p-50;
+			double v = i % 1000 == 7   ? NAN
+				   : i % 1000 == 9 ? -INFINITY
+						   : (double)(int64_t)rnd() * 0x1p-50;
 
 			memcpy(raw + 8 * i, &v, 8);
 		}
@@ -75,10 +77,12 @@ static void statistics(void **state)
 		assert_int_equal(bridge_stats_add(&ours, (enum torch_dtype)d, raw, n), 0);
 		bridge_stats_done(&ours);
 		if (ours.count != its.count || ours.nans != its.nans || ours.infs != its.infs ||
-				!near(ours.min, its.min) || !near(ours.max, its.max) || !near(ours.std, its.std) ||
+				!near(ours.min, its.min) || !near(ours.max, its.max) ||
+				!near(ours.std, its.std) ||
 				fabs(ours.mean - its.mean) > 1e-9 * (fabs(its.mean) + its.std))
-			fail_msg("%s: %g %g %g %g, libtorch %g %g %g %g", torch_dtype_info((enum torch_dtype)d)->name, ours.min,
-					ours.max, ours.mean, ours.std, its.min, its.max, its.mean, its.std);
+			fail_msg("%s: %g %g %g %g, libtorch %g %g %g %g",
+					torch_dtype_info((enum torch_dtype)d)->name, ours.min, ours.max,
+					ours.mean, ours.std, its.min, its.max, its.mean, its.std);
 		judged++;
 	}
 	assert_true(judged >= 16);
@@ -115,7 +119,8 @@ static void conversions(void **state)
 			bridge_stats_add(&a, to, ours + v * k, 1);
 			bridge_stats_add(&b, to, its + v * k, 1);
 			if (a.nans != 1 || b.nans != 1)
-				fail_msg("%s to %s: number %u differs", torch_dtype_info(from)->name, torch_dtype_info(to)->name, k);
+				fail_msg("%s to %s: number %u differs", torch_dtype_info(from)->name,
+						torch_dtype_info(to)->name, k);
 		}
 	}
 }
@@ -130,7 +135,8 @@ static void quantized(void **state)
 	assert_int_equal(bridge_client_convert(client, LONG, TORCH_QINT8, TORCH_FLOAT32, q, 5, 0.5, 3, f), 0);
 	for (int i = 0; i < 5; i++)
 		assert_true(f[i] == 0.5f * (float)(q[i] - 3));
-	assert_int_equal(bridge_client_convert(client, LONG, TORCH_FLOAT32, TORCH_QINT8, f, 5, 0.5, 3, back), 0);
+	assert_int_equal(bridge_client_convert(client, LONG, TORCH_FLOAT32, TORCH_QINT8, f, 5, 0.5, 3, back),
+			0);
 	assert_memory_equal(q, back, 5);
 }
 
@@ -143,7 +149,8 @@ static void others(void **state)
 	int rc;
 
 	NEEDS_BRIDGE();
-	assert_int_equal(bridge_client_convert(client, LONG, TORCH_COMPLEX32, TORCH_COMPLEX64, c, 2, 1, 0, f), 0);
+	assert_int_equal(bridge_client_convert(client, LONG, TORCH_COMPLEX32, TORCH_COMPLEX64, c, 2, 1, 0, f),
+			0);
 	assert_true(f[0] == 1 && f[1] == -2 && f[2] == 0x1p-24f && f[3] == 65504);
 	rc = bridge_client_convert(client, LONG, TORCH_FLOAT8_E4M3FN, TORCH_FLOAT32, e, 4, 1, 0, f);
 	if (rc == 0)
@@ -170,8 +177,12 @@ static void devices(void **state)
 	snprintf(name, sizeof(name), "cuda:%u", d.cuda);
 	assert_int_equal(bridge_client_check(client, LONG, name, TORCH_UINT8, raw, 8), -ENODEV);
 	if (d.cuda > 0) {
-		assert_int_equal(bridge_client_check(client, LONG, "cuda:0", TORCH_FLOAT32, raw, sizeof(raw) / 4), 1);
-		assert_int_equal(bridge_client_check(client, LONG, "cuda:0", TORCH_BFLOAT16, raw, sizeof(raw) / 2), 1);
+		assert_int_equal(bridge_client_check(
+						 client, LONG, "cuda:0", TORCH_FLOAT32, raw, sizeof(raw) / 4),
+				1);
+		assert_int_equal(bridge_client_check(client, LONG, "cuda:0", TORCH_BFLOAT16, raw,
+						 sizeof(raw) / 2),
+				1);
 	}
 	assert_int_equal(bridge_client_check(client, LONG, "warp", TORCH_UINT8, raw, 8), -EIO);
 }

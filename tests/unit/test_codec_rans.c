@@ -29,6 +29,9 @@ static void fill(unsigned kind, uint8_t *sym, uint8_t *ctx, size_t n, unsigned c
 		case 3: /* geometric, about its context */
 			sym[i] = (uint8_t)(ctx[i] * 8 + __builtin_ctzll(r >> 8 | UINT64_C(1) << 40));
 			break;
+		case 4: /* some so rare that they are escaped */
+			sym[i] = (r >> 8) % 4096 ? ctx[i] + (uint8_t)(r >> 16) % 4 : (uint8_t)(r >> 24);
+			break;
 		default: /* all, most of them rare: slots have to be found for them */
 			sym[i] = (r >> 8) % 16 ? 7 : (uint8_t)(r >> 16);
 		}
@@ -44,7 +47,7 @@ static void round_trips(void **state)
 
 	(void)state;
 	assert_true(r && sym && ctx && out);
-	for (unsigned kind = 0; kind < 5; kind++) {
+	for (unsigned kind = 0; kind < 6; kind++) {
 		for (unsigned contexts = 1; contexts <= RANS_CONTEXTS; contexts += contexts < 3 ? 1 : 29) {
 			for (size_t l = 0; l < sizeof len / sizeof len[0]; l++) {
 				size_t n = len[l], guess, k, low = 0;
@@ -57,6 +60,8 @@ static void round_trips(void **state)
 				assert_true(k > 0);
 				if (n >= 1000 && contexts == 1 && (k > guess + guess / 50 + 100 || guess > k + k / 10 + 100))
 					fail_msg("kind %u, %zu symbols: %zu bytes, guessed %zu", kind, n, k, guess);
+				if (kind == 4 && n == MANY && contexts == 1)
+					assert_true(out[0] == 255 && out[1] == 0);
 				exact = data_copy(out, k);
 				rans_use_simd(r, false);
 				assert_int_equal(rans_encode(r, sym, c, n, out, 2 * MANY + 20000), k);
@@ -184,6 +189,57 @@ static void golden(void **state)
 	rans_free(r);
 }
 
+/* A stream with escapes: 70000 symbols, 31 of which tell themselves. */
+static void golden_escapes(void **state)
+{
+	static const uint8_t stream[] = {
+		0xff, 0x00, 0x06, 0x1f, 0x00, 0x00, 0x64, 0x69, 0x6e, 0x73, 0x78, 0x7d, 0x82, 0x87, 0x8c, 0x91, 0x96, 0x9b, 0xa0, 0xa5,
+		0xaa, 0xaf, 0xb4, 0xb9, 0xbe, 0xc3, 0xc8, 0xcd, 0xd2, 0xd7, 0xdc, 0xe1, 0xe6, 0xeb, 0xf0, 0xf5, 0xfa, 0x06, 0x07, 0x00,
+		0x10, 0x00, 0x00, 0xc0, 0x00, 0xc2, 0xf8, 0x02, 0x00, 0xfe, 0x82, 0xb2, 0x2e, 0xc2, 0xf8, 0x02, 0x00, 0xc2, 0xf8, 0x02,
+		0x00, 0xc2, 0xf8, 0x02, 0x00, 0x01, 0x40, 0x68, 0x2e, 0xc2, 0xf8, 0x02, 0x00, 0xc2, 0xf8, 0x02, 0x00, 0xc2, 0xf8, 0x02,
+		0x00, 0x86, 0xd7, 0x05, 0x00, 0xc2, 0xf8, 0x02, 0x00, 0xc2, 0xf8, 0x02, 0x00, 0xc2, 0xf8, 0x02, 0x00, 0x3b, 0x00, 0xd8,
+		0x2d, 0xc2, 0xf8, 0x02, 0x00, 0xc2, 0xf8, 0x02, 0x00, 0x62, 0xf8, 0x02, 0x00, 0x94, 0x21, 0xa0, 0x2e, 0x62, 0xf8, 0x02,
+		0x00, 0x62, 0xf8, 0x02, 0x00, 0x62, 0xf8, 0x02, 0x00, 0xba, 0x8e, 0x89, 0x2e, 0x62, 0xf8, 0x02, 0x00, 0x62, 0xf8, 0x02,
+		0x00, 0x62, 0xf8, 0x02, 0x00, 0xc2, 0x5c, 0x66, 0x2e, 0x62, 0xf8, 0x02, 0x00, 0x62, 0xf8, 0x02, 0x00, 0x62, 0xf8, 0x02,
+		0x00, 0xad, 0x3d, 0x37, 0x2e, 0x62, 0xf8, 0x02, 0x00, 0x62, 0xf8, 0x02, 0x00, 0xb2, 0x98, 0x85, 0x62, 0xf6, 0x6b, 0x79,
+		0x8a, 0x96, 0xe8, 0xcf, 0x5b, 0xa6, 0x0e, 0xcc, 0xeb, 0x52, 0x26, 0x3a, 0x12, 0xb0, 0x75, 0x70, 0x3d, 0xea, 0x12, 0xf4,
+		0xde, 0x40, 0x26, 0x42, 0x4d,
+	};
+	static uint8_t sym[70000];
+	struct rans *r = rans_new();
+	uint8_t bad[sizeof stream];
+
+	(void)state;
+	assert_non_null(r);
+	for (int simd = 0; simd < 2; simd++) {
+		rans_use_simd(r, simd);
+		memset(sym, 0, sizeof sym);
+		assert_true(rans_decode(r, stream, sizeof stream, NULL, 1, sym, sizeof sym));
+		for (size_t i = 0; i < sizeof sym; i++)
+			assert_int_equal(sym[i], i % 2300 == 5 ? 100 + i / 2300 * 5 : 7);
+	}
+	/* what came out is known: not the symbol that stood for others */
+	for (unsigned s = 0; s < 256; s++)
+		assert_int_equal(rans_count(r, s) != 0, s == 7 || (s >= 100 && s <= 250 && s % 5 == 0));
+	/* one escape less, and one more, than there are symbols that ask for it; more than the stream is long */
+	assert_int_equal(stream[3], 31);
+	for (int wrong = 30; wrong <= 32; wrong += 2) {
+		memcpy(bad, stream, sizeof bad);
+		bad[3] = (uint8_t)wrong;
+		assert_false(rans_decode(r, bad, sizeof bad, NULL, 1, sym, sizeof sym));
+	}
+	memcpy(bad, stream, sizeof bad);
+	bad[5] = 255;
+	assert_false(rans_decode(r, bad, sizeof bad, NULL, 1, sym, sizeof sym));
+	for (size_t len = 0; len < sizeof stream; len++) {
+		uint8_t *exact = data_copy(stream, len);
+
+		assert_false(rans_decode(r, exact, len, NULL, 1, sym, sizeof sym));
+		free(exact);
+	}
+	rans_free(r);
+}
+
 static void damaged(void **state)
 {
 	struct rans *r = rans_new();
@@ -192,11 +248,11 @@ static void damaged(void **state)
 	(void)state;
 	assert_true(r && sym && ctx && out);
 	for (unsigned round = 0; round < 3000; round++) {
-		size_t n = round % 100 == 0 ? RANS_WIDE + data_random() % 100 : data_random() % 300, k;
+		size_t n = round % 50 == 0 ? RANS_WIDE + data_random() % 50000 : data_random() % 300, k;
 		unsigned contexts = 1 + data_random() % 4;
 		uint8_t *bad;
 
-		fill(round % 5, sym, ctx, n, contexts);
+		fill(round % 6, sym, ctx, n, contexts);
 		rans_model(r, sym, ctx, contexts, n);
 		k = rans_encode(r, sym, ctx, n, out, 2 * MANY + 20000);
 		assert_true(k > 0);
@@ -231,6 +287,7 @@ int main(void)
 		cmocka_unit_test(all_frequencies),
 		cmocka_unit_test(close_to_entropy),
 		cmocka_unit_test(golden),
+		cmocka_unit_test(golden_escapes),
 		cmocka_unit_test(damaged),
 	};
 

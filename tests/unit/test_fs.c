@@ -414,7 +414,7 @@ static void test_views(void **state)
 
 	(void)state;
 	l = list("@", true);
-	assert_string_equal(l.text, ". .. @history @stats ");
+	assert_string_equal(l.text, ". .. @cpu @cuda @auto @fp32 @fp16 @bf16 @summary @json @tree @safetensors @runs @history @stats ");
 	ino = look("@/@stats");
 	n = fs_readlink(fs, ino, buf, sizeof(buf));
 	assert_int_equal(n, 9);

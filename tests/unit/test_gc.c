@@ -214,12 +214,13 @@ static void test_staged_stays(void **state)
 	assert_true(whole(f->s, id, 1, 5000));
 }
 
+/* A base goes when what leans on it can do without; not while what leans on it stays, or when too many do. */
 static void test_bases(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t id[12];
+	uint64_t id[24];
 
-	for (uint64_t i = 0; i < 12; i++) {
+	for (uint64_t i = 0; i < 24; i++) {
 		id[i] = put(f->s, i, 3000);
 		chunk_unpin(f->s, id[i]);
 	}
@@ -232,14 +233,23 @@ static void test_bases(void **state)
 	lean(f->s, id[6], id[8]);
 	lean(f->s, id[8], id[7]);
 	lean(f->s, id[9], id[11]);
+	/* 13 to 23 -> 12: all are named but 12. */
+	for (int i = 13; i < 24; i++)
+		lean(f->s, id[i], id[12]);
 	assert_int_equal(publish(f->s, 5, id[2], 3000), 0);
 	assert_int_equal(publish(f->s, 6, id[9], 3000), 0);
-	assert_int_equal(collect(f->s).chunks, 7);
-	for (int i = 0; i < 12; i++)
-		assert_int_equal(there(f->s, id[i]), i <= 2 || i == 9 || i == 11);
+	for (uint64_t i = 13; i < 24; i++)
+		assert_int_equal(publish(f->s, 10 + i, id[i], 3000), 0);
+	assert_int_equal(collect(f->s).chunks, 10);
+	for (int i = 0; i < 24; i++)
+		assert_int_equal(there(f->s, id[i]), i == 2 || i == 9 || i >= 12);
 	assert_int_equal(collect(f->s).chunks, 0);
 	assert_true(whole(f->s, id[2], 2, 3000));
 	assert_true(whole(f->s, id[9], 9, 3000));
+	for (int i = 13; i < 24; i++)
+		assert_true(whole(f->s, id[i], (uint64_t)i, 3000));
+	cycle(f);
+	assert_true(whole(f->s, id[2], 2, 3000));
 }
 
 static void test_stale_index(void **state)

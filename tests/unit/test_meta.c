@@ -240,6 +240,7 @@ static void make_old(void)
 	snprintf(file, sizeof file, "%s/meta.db", path);
 	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, "BEGIN; DROP TABLE derived; DROP TABLE pool; DROP INDEX version_inline;"
+			"UPDATE inode SET atime = atime + btime, mtime = mtime + btime, ctime = ctime + btime;"
 			"UPDATE config SET value = 1 WHERE key = 'format'; PRAGMA user_version = 1; COMMIT", NULL, NULL, NULL),
 			SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
@@ -265,8 +266,18 @@ static void test_upgrade(void **state)
 	is_upgraded((assert_int_equal(put(s, 1, 10), 0), s), STORE_FORMAT);
 	assert_int_equal(store_close(s), 0);
 	make_old();
+	struct store_attr before, after;
+
 	s = open_with(&readonly);
 	is_upgraded(s, 1);
+	assert_int_equal(store_getattr(s, STORE_ROOT, &before), 0);
+	assert_true(before.mtime.tv_sec > 1700000000);
+	assert_int_equal(store_close(s), 0);
+	s = open_with(&plain);
+	assert_int_equal(store_getattr(s, STORE_ROOT, &after), 0);
+	assert_memory_equal(&before.mtime, &after.mtime, sizeof before.mtime);
+	assert_memory_equal(&before.atime, &after.atime, sizeof before.atime);
+	assert_memory_equal(&before.btime, &after.btime, sizeof before.btime);
 	assert_int_equal(store_close(s), 0);
 
 	for (int sync = 0; sync < 2; sync++) {

@@ -198,6 +198,29 @@ static void test_readonly(void **state)
 	assert_int_equal(store_recompress(f->s, NULL, NULL, &r), -EROFS);
 }
 
+/* A training that keeps its last two holds little more than two, whatever the older ones were for. */
+static void test_keep_last_two(void **state)
+{
+	struct fixture *f = *state;
+	struct chunk_counters c;
+	uint64_t ids[40];
+
+	restart(f, CODEC_DEFAULT);
+	atomic_store(&f->s->chunks->pipe.forced, PRESSURE_NEVER);
+	for (unsigned k = 0; k < 40; k++) {
+		ids[k] = train_save(f->s, SEED, k, false, k ? ids[k - 1] : 0);
+		if (k < 2)
+			continue;
+		train_publish(f->s, k - 1, 0);
+		assert_int_equal(store_gc(f->s, NULL, NULL, NULL), 0);
+		chunk_counters(f->s, &c);
+		assert_int_equal(c.chunks, 2);
+		assert_true(c.chunk_stored < 2 * TRAIN_LEN);
+		train_check(f->s, SEED, k - 1, false, ids[k - 1]);
+		train_check(f->s, SEED, k, false, ids[k]);
+	}
+}
+
 /* Whatever is deleted, in whatever order: what stays is whole, and the store never grows. */
 static void test_deleting(void **state)
 {
@@ -243,7 +266,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_fast_becomes_small), T(test_stopped), T(test_killed), T(test_unreadable), T(test_readonly),
-		T(test_deleting),
+		T(test_keep_last_two), T(test_deleting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

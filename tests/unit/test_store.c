@@ -274,7 +274,17 @@ static void test_reserve(void **state)
 	assert_int_equal(store_space_check(s, UINT64_MAX), -ENOSPC);
 	assert_non_null(strstr(ckpt_errmsg(), "no space left on the disk below"));
 	assert_true(store_short_of_space(s));
+	int64_t whole = size_of("reserve");
+
 	assert_int_equal(store_close(s), 0);
+
+	/* Closed, it keeps a part of it, and no journal; after a crash all is as it was. */
+	assert_int_equal(size_of("reserve"), whole < 1 << 20 ? whole : 1 << 20);
+	assert_int_equal(size_of("chunks.db-journal"), -1);
+	s = open_with(&on_faulty);
+	assert_int_equal(size_of("reserve"), whole);
+	store_crash(s);
+	assert_int_equal(size_of("reserve"), whole);
 }
 
 int main(void)

@@ -1,13 +1,14 @@
 /*
- * tree_internal.h: struct bridge_tree, for those who make it (tree_build.c), name its entries (tree_name.c), and read them
- * (tree_file.c, bridge_tree.c).
+ * bridge_tree_internal.h: struct bridge_tree, for those who make it (tree_build.c), name its entries (tree_name.c),
+ * and read them (tree_file.c, bridge_tree.c).
  *
- * Directories are made in the order of their depth, and the entries of one lie together, so a directory is a range of entries.
- * Which directory an entry is in is found by halving, since ranges ascend.  What an entry is called is not stored: it follows
- * from its key.  The table that finds names is made when a directory is first looked into.
+ * Directories are made in the order of their depth, and the entries of one lie together, so a directory is a
+ * range of entries. Which directory an entry is in is found by halving, since ranges ascend.  What an entry
+ * is called is not stored: it follows from its key.  The table that finds names is made when a directory is
+ * first looked into.
  */
-#ifndef TREE_INTERNAL_H
-#define TREE_INTERNAL_H
+#ifndef BRIDGE_TREE_INTERNAL_H
+#define BRIDGE_TREE_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -152,7 +153,8 @@ int tree_lookup(const struct bridge_tree *t, uint32_t dir, const char *name, siz
 /* ---- tree_file.c */
 
 int tree_file_size(const struct bridge_tree *t, uint32_t entry, uint64_t *out);
-int tree_file_open(const struct bridge_tree *t, uint32_t entry, codec_read_at read, void *arg, struct bridge_layout *l);
+int tree_file_open(const struct bridge_tree *t, uint32_t entry, codec_read_at read, void *arg,
+		struct bridge_layout *l);
 
 /* Whether a numpy array is one that a .npy can be made of, and its bytes. */
 bool tree_array(const struct torch_object *o, uint32_t ref, struct torch_array *a, uint64_t *bytes);
