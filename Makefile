@@ -82,7 +82,7 @@ UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_wo
 	tests/unit/fault_vfs.c tests/unit/power_cut.c
 UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c tests/unit/test_bridge_doc.c \
 	tests/unit/test_bridge_dtype.c tests/unit/test_bridge_layout.c tests/unit/test_bridge_math.c \
-	tests/unit/test_bridge_part.c tests/unit/test_bridge_torch.c tests/unit/test_bridge_tree.c \
+	tests/unit/test_bridge_part.c tests/unit/test_bridge_runs.c tests/unit/test_bridge_torch.c tests/unit/test_bridge_tree.c \
 	tests/unit/test_bridge_view.c tests/unit/test_bridge_walk.c tests/unit/test_chunks.c \
 	tests/unit/test_codec_bins.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
 	tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c tests/unit/test_codec_hash.c \

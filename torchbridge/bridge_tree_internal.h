@@ -1,6 +1,6 @@
 /*
- * bridge_tree_internal.h: struct bridge_tree, for those who make it (tree_build.c), name its entries (tree_name.c),
- * and read them (tree_file.c, bridge_tree.c).
+ * bridge_tree_internal.h: struct bridge_tree, for those who make it (tree_build.c), name its entries
+ * (tree_name.c), and read them (tree_file.c, bridge_tree.c).
  *
  * Directories are made in the order of their depth, and the entries of one lie together, so a directory is a
  * range of entries. Which directory an entry is in is found by halving, since ranges ascend.  What an entry

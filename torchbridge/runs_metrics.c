@@ -94,7 +94,7 @@ static int matrix(struct table *t, struct runs_run *run, const struct runs_recor
 	const char *slash = strrchr(r->name, '/');
 	char *name = runs_text(
 			t->arena, r->name, slash != NULL ? (size_t)(slash - r->name) : strlen(r->name));
-	char *fall;
+	const char *fall;
 	int rc = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -102,12 +102,14 @@ static int matrix(struct table *t, struct runs_run *run, const struct runs_recor
 	if (name == NULL)
 		return -ENOMEM;
 	run->mean = run->mean == NULL ? name : run->mean;
-	fall = strcmp(name, "accuracy") == 0 || strstr(name, "acc") == NULL ? "forgetting" : NULL;
+	fall = run->mean == name ? "forgetting" : NULL; /* of further matrices by their names */
 	if (fall == NULL) {
-		fall = runs_alloc(t->arena, strlen(name) + 12, 1);
-		if (fall == NULL)
+		char *own = runs_alloc(t->arena, strlen(name) + sizeof "_forgetting", 1);
+
+		if (own == NULL)
 			return -ENOMEM;
-		sprintf(fall, "%s_forgetting", name);
+		sprintf(own, "%s_forgetting", name);
+		fall = own;
 	}
 	sum = calloc((size_t)rows, sizeof *sum);
 	lost = calloc((size_t)rows, sizeof *lost);

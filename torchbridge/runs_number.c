@@ -16,6 +16,10 @@ static bool counts_steps(const struct grouping *s)
 	for (size_t i = 0; i < s->groups; i++) {
 		const struct group *g = &s->group[i];
 
+		/* Transformers' "checkpoint-500" is after 500 steps. */
+		for (size_t k = 0; k < g->files; k++)
+			if (g->file[k]->fact != NULL && g->file[k]->fact->framework == RUNS_TRANSFORMERS)
+				return true;
 		if (g->said != NULL && g->said->counter == RUNS_COUNT_STEP)
 			steps++;
 		else if (g->said != NULL && g->said->counter != RUNS_COUNT_NONE)

@@ -282,10 +282,10 @@ static int experience(const struct runs_run *run, const struct sums *s, size_t i
 		rc = rc < 0 ? rc : runs_escape(out, e->pub.why != NULL ? e->pub.why : "");
 		rc = rc < 0 ? rc : byte_buf_text(out, "\">torn</span>");
 	}
-	rc = rc < 0 ? rc : byte_buf_text(out, "</td><td class=\"r\">");
+	rc = rc < 0 ? rc : byte_buf_text(out, "</td><td class=\"r\" data-is=\"raw\">");
 	rc = rc < 0 ? rc : runs_put_bytes(out, s->file_raw[i]);
 	if (rc == 0 && s->known) {
-		rc = byte_buf_text(out, "</td><td class=\"r\">");
+		rc = byte_buf_text(out, "</td><td class=\"r\" data-is=\"stored\">");
 		rc = rc < 0 ? rc : runs_put_bytes(out, s->file_stored[i]);
 	}
 	rc = rc < 0 ? rc : byte_buf_text(out, "</td><td class=\"n opt\">");
@@ -308,7 +308,8 @@ static int experiences(const struct runs_run *run, const struct sums *s, struct 
 {
 	size_t n = run->pub.experiences, shown = 0;
 	int rc = byte_buf_format(out,
-			"<section><h2>%s</h2>\n<div class=\"wide\"><table><tr><th>%s</th><th></th><th "
+			"<section><h2>%s</h2>\n<div class=\"wide\"><table "
+			"class=\"exp\"><tr><th>%s</th><th></th><th "
 			"class=\"r\">raw</th>%s"
 			"<th class=\"opt\">written (UTC)</th><th>components</th></tr>\n",
 			run->by_step ? "Checkpoints" : "Experiences", run->by_step ? "step" : "number",

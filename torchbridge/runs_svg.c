@@ -21,26 +21,32 @@ enum panel { ACCURACY, LOSS, FORGETTING, REST, PANELS };
 
 static const char *const panel_name[] = { "Accuracy", "Loss", "Forgetting", "Other metrics" };
 
+/* clang-format off: a rule a line */
+static const char style[] =
+		".ck{--ink:#1c2430;--dim:#68727f;--line:#dfe4ea;--paper:#fff;--c0:#2563c9;--c1:#d9622b;--c2:#"
+		"14866d;--c3:#9a4bb0;\n"
+		"--c4:#c2374b;--c5:#8a6d1d;--mark:#14866d;--field:37,99,201;display:block;max-width:100%;"
+		"height:auto;\n"
+		"font:12px system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif}\n"
+		"@media(prefers-color-scheme:dark){.ck{--ink:#e6eaf0;--dim:#95a0ae;--line:#2c343f;--paper:#"
+		"161b22;--c0:#6ea8fe;\n"
+		"--c1:#ff9a62;--c2:#4fd0ae;--c3:#d59af0;--c4:#ff8093;--c5:#e0bf5e;--mark:#4fd0ae;--field:110,"
+		"168,254}}\n"
+		".ck text{fill:var(--dim)}\n"
+		".ck .t{fill:var(--ink);font-size:14px;font-weight:600}\n"
+		".ck .k{fill:var(--ink)}\n"
+		".ck .g{stroke:var(--line);stroke-width:1}\n"
+		".ck .s{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\n"
+		".ck .m{stroke:var(--mark);stroke-dasharray:3 3}\n"
+		".ck .mt{fill:var(--mark);font-size:11px}\n"
+		".ck .n{font-size:11px;text-anchor:middle}\n"
+		".ck .e{text-anchor:end}\n"
+		".ck .c{text-anchor:middle}\n";
+/* clang-format on */
+
 int runs_svg_style(struct byte_buf *out)
 {
-	return byte_buf_text(out,
-			".ck{--ink:#1c2430;--dim:#68727f;--line:#dfe4ea;--paper:#fff;--c0:#2563c9;--c1:#"
-			"d9622b;--c2:#14866d;--c3:#9a4bb0;"
-			"--c4:#c2374b;--c5:#8a6d1d;--mark:#14866d;--field:37,99,201;font:12px "
-			"system-ui,-apple-system,'Segoe UI',Roboto,"
-			"Helvetica,Arial,sans-serif;display:block;max-width:100%;height:auto}\n"
-			"@media(prefers-color-scheme:dark){.ck{--ink:#e6eaf0;--dim:#95a0ae;--line:#2c343f;--"
-			"paper:#161b22;--c0:#6ea8fe;"
-			"--c1:#ff9a62;--c2:#4fd0ae;--c3:#d59af0;--c4:#ff8093;--c5:#e0bf5e;--mark:#4fd0ae;--"
-			"field:110,168,254}}\n"
-			".ck text{fill:var(--dim)}.ck .t{fill:var(--ink);font-size:14px;font-weight:600}.ck "
-			".k{fill:var(--ink)}\n"
-			".ck .g{stroke:var(--line);stroke-width:1}.ck "
-			".s{fill:none;stroke-width:2;stroke-linejoin:round;"
-			"stroke-linecap:round}.ck .m{stroke:var(--mark);stroke-dasharray:3 3}.ck "
-			".mt{fill:var(--mark);font-size:11px}\n"
-			".ck .n{font-size:11px;text-anchor:middle}.ck .e{text-anchor:end}.ck "
-			".c{text-anchor:middle}\n");
+	return byte_buf_text(out, style);
 }
 
 static bool has(const char *name, const char *part)

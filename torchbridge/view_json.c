@@ -20,7 +20,8 @@
  * integers beyond 64 bits, complex numbers and dtypes. Strings longer than TEXT_MAX and lists longer than
  * ITEMS_MAX are cut: "cut" is then true; "length" is always the whole's. Bytes are hexadecimal.  Bytes of a
  * text that are no UTF-8 become U+FFFD.  Of values, no more than VALUES_BYTES are written; "values_omitted"
- * counts the rest; a long value that is met again is only "cut".  There are no limits to "tensors" but OUTPUT_MAX (-EFBIG).
+ * counts the rest; a long value that is met again is only "cut".  There are no
+ * limits to "tensors" but OUTPUT_MAX (-EFBIG).
  */
 #include "bridge_view.h"
 

@@ -20,12 +20,16 @@ struct host_fact {
 	char *name; /* "path\nkey\nmtime.size" */
 	uint8_t *p;
 	size_t len;
+	size_t next; /* of the same hash: number + 1 */
 };
+
+enum { HOST_HEADS = 1 << 16 };
 
 struct runs_host {
 	const char *root;
 	struct host_fact *fact;
 	size_t facts, cap;
+	size_t *head; /* of HOST_HEADS hashes: number + 1 */
 	unsigned docs, recalls, remembers, reads; /* calls */
 	uint64_t bytes;                           /* read */
 };
@@ -128,6 +132,15 @@ static inline void host_key(struct runs_host *h, const char *path, const char *k
 			st.st_mtim.tv_nsec, (long long)st.st_size);
 }
 
+static inline size_t host_hash(const char *s)
+{
+	size_t x = 5381;
+
+	while (*s != 0)
+		x = x * 33 + (uint8_t)*s++;
+	return x & (HOST_HEADS - 1);
+}
+
 static inline int host_recall(void *arg, const char *path, const char *key, uint8_t **out, size_t *len)
 {
 	struct runs_host *h = arg;
@@ -135,7 +148,7 @@ static inline int host_recall(void *arg, const char *path, const char *key, uint
 
 	h->recalls++;
 	host_key(h, path, key, name);
-	for (size_t i = h->facts; i-- > 0;)
+	for (size_t i = h->head != NULL ? h->head[host_hash(name)] : 0; i-- > 0; i = h->fact[i].next)
 		if (strcmp(h->fact[i].name, name) == 0) {
 			*out = malloc(h->fact[i].len + 1);
 			if (*out == NULL)
@@ -161,7 +174,11 @@ static inline void host_remember(void *arg, const char *path, const char *key, c
 	h->fact[h->facts].name = strdup(name);
 	h->fact[h->facts].p = malloc(len + 1);
 	memcpy(h->fact[h->facts].p, p, len);
-	h->fact[h->facts++].len = len;
+	h->fact[h->facts].len = len;
+	if (h->head == NULL)
+		h->head = calloc(HOST_HEADS, sizeof *h->head);
+	h->fact[h->facts].next = h->head[host_hash(name)];
+	h->head[host_hash(name)] = ++h->facts;
 }
 
 static inline void host_forget(struct runs_host *h)
@@ -171,7 +188,9 @@ static inline void host_forget(struct runs_host *h)
 		free(h->fact[i].p);
 	}
 	free(h->fact);
+	free(h->head);
 	h->fact = NULL;
+	h->head = NULL;
 	h->facts = h->cap = 0;
 }
 

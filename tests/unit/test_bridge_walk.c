@@ -1,6 +1,6 @@
 /*
- * test_bridge_walk.c: @json and @summary of small files made here: what they say, that JSON is JSON and that text
- * is 80 columns of printable characters, whatever the file holds.
+ * test_bridge_walk.c: @json and @summary of small files made here: what they say, that JSON is JSON and that
+ * text is 80 columns of printable characters, whatever the file holds.
  */
 #include "bridge_data.h"
 
