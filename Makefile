@@ -37,7 +37,7 @@ CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bi
 	codec/torch_places.c codec/torch_tensor.c codec/torch_value.c codec/zip_read.c codec/zip_write.c
 STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
 	store/chunk_pin.c store/chunk_pipe.c store/chunk_row.c store/chunk_stage.c store/cost.c store/derived.c store/dirlist.c store/extents.c store/file.c \
-	store/file_clone.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
+	store/file_clone.c store/file_content.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
 	store/manifest.c store/meta.c store/meta_schema.c store/meta_shrink.c store/meta_txn.c store/pathof.c store/pool.c store/pool_fill.c store/pool_thin.c store/recode.c store/recompress.c store/recompress_idle.c store/recompress_near.c store/record.c store/reserve.c \
 	store/stats.c store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c \
 	store/tree_remove.c store/tree_rename.c store/usage.c store/verify.c store/version_hold.c store/xattr.c
@@ -45,7 +45,7 @@ FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_han
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
 	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \
 	fs/view_history.c fs/view_stats.c \
-	fs/doc_cache.c fs/fact_cache.c fs/view_access.c fs/view_cache.c fs/view_content.c fs/view_forms.c fs/view_host.c fs/view_runs.c fs/view_runs_file.c fs/view_runs_text.c fs/view_scan.c fs/view_scan_tree.c fs/view_source.c fs/view_tree.c
+	fs/doc_cache.c fs/fact_cache.c fs/view_access.c fs/view_cache.c fs/view_content.c fs/view_forms.c fs/view_host.c fs/view_names.c fs/view_runs.c fs/view_runs_file.c fs/view_runs_text.c fs/view_scan.c fs/view_scan_tree.c fs/view_source.c fs/view_tree.c
 CLI_SRC = cli/checkpoint.c cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_best.c \
 	cli/cmd_cat.c cli/cmd_cp.c cli/cmd_df.c cli/cmd_diff.c cli/cmd_export.c cli/cmd_gc.c \
 	cli/cmd_import.c cli/cmd_ls.c cli/cmd_mount.c cli/cmd_recompress.c cli/cmd_rm.c cli/cmd_runs.c \

@@ -283,14 +283,17 @@ uint32_t torch_lookup(const struct torch_object *o, uint32_t ref, const char *ke
 /* Bytes at protocol 2: _codecs.encode(text, 'latin1'), each byte a code point below 256. */
 static int from_latin1(const char *p, size_t len, struct byte_buf *out)
 {
+	size_t was = out->len;
 	int rc = byte_buf_reserve(out, len);
 
 	for (size_t i = 0; rc == 0 && i < len; i++) {
 		uint8_t c = (uint8_t)p[i];
 
 		if (c >= 0x80) {
-			if ((c != 0xc2 && c != 0xc3) || i + 1 == len || ((uint8_t)p[i + 1] & 0xc0) != 0x80)
+			if ((c != 0xc2 && c != 0xc3) || i + 1 == len || ((uint8_t)p[i + 1] & 0xc0) != 0x80) {
+				out->len = was;
 				return ckpt_fail(EINVAL, "bytes that are no latin-1 text");
+			}
 			c = (uint8_t)(c << 6 | ((uint8_t)p[++i] & 0x3f));
 		}
 		out->p[out->len++] = c;

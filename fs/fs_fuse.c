@@ -6,8 +6,9 @@
  *
  * Caching.  The daemon is the only writer of its store and tells the kernel of what does not come through it
  * (fuse_notify.c), so what is settled is given for a year: a stat, a lookup and a miss are answered by the
- * kernel.  What a write session is open on (fs_entry.settled is false) is asked for every time.  Names and
- * inodes of views (FS_VIRTUAL) get a second, since their sources change without a word about the view.  Data:
+ * kernel.  What a write session is open on (fs_entry.settled is false) is asked for every time.  So are names of
+ * views (FS_VIRTUAL), since their sources change without a word about the view; what such a lookup says of the
+ * inode holds for a second, which nobody sees, for each walk along a path begins with the lookup.  Data:
  *
  *   O_RDONLY, O_RDWR   through the page cache, which is kept from the last open when the content is the same
  *   O_WRONLY           past the page cache (direct_io): it cannot be mapped, and whole megabytes arrive in one
@@ -40,7 +41,7 @@
 
 /* Seconds. */
 static const double forever = 86400.0 * 365;
-static const double view_timeout = 1.0;
+static const double view_attr_timeout = 1.0;
 /*
  * The kernel checks permissions once more before open(2) returns, and would ask for what CREATE has just said.
  * A write makes it ask again for what the write changes, so nobody sees an old size for this.
@@ -108,18 +109,22 @@ static double entry_seconds(const struct fs_entry *e)
 {
 	if (!e->settled)
 		return 0;
-	return e->st.st_ino & FS_VIRTUAL ? view_timeout : forever;
+	return forever;
+}
+
+static double attr_seconds(const struct fs_entry *e)
+{
+	return e->st.st_ino & FS_VIRTUAL ? view_attr_timeout : entry_seconds(e);
 }
 
 /* Inode numbers are never used twice, so the generation can stay 0. */
 struct fuse_entry_param fuse_adapter_entry(const struct fs_entry *e)
 {
-	double seconds = entry_seconds(e);
 	return (struct fuse_entry_param){
 		.ino = e->st.st_ino,
 		.attr = e->st,
-		.attr_timeout = seconds,
-		.entry_timeout = seconds,
+		.attr_timeout = attr_seconds(e),
+		.entry_timeout = entry_seconds(e),
 	};
 }
 
@@ -305,7 +310,7 @@ static void reply_attr(fuse_req_t req, int rc, const struct fs_entry *e)
 	if (rc < 0)
 		reply_rc(req, rc);
 	else
-		fuse_reply_attr(req, &e->st, entry_seconds(e));
+		fuse_reply_attr(req, &e->st, attr_seconds(e));
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

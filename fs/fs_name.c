@@ -142,6 +142,7 @@ int fs_name_remove(struct fs *fs, uint64_t parent, const char *name, uint64_t in
 	if (rc == 0)
 		rc = store_unlink(fs->store, parent, name, len, &a);
 	pthread_rwlock_unlock(&fs->names);
+	atomic_fetch_add(&fs->changes, 1);
 	if (rc == 0 && a.nlink == 0)
 		fs_inode_orphaned(fs, ino);
 	return rc;

@@ -337,6 +337,12 @@ void fs_views_free(struct fs_views *v)
 
 /* --- what the tree asks ------------------------------------------------------------------------------ */
 
+/* What is remembered of names (view_names.c) may be of the moment before a change that is not counted yet. */
+static void look_again(struct fs *fs)
+{
+	atomic_fetch_add(&fs->changes, 1);
+}
+
 int fs_view_look(struct fs *fs, const struct fs_view *v, const char *name, const char *path, struct fs_view_look *look)
 {
 	int rc;
@@ -351,6 +357,7 @@ int fs_view_look(struct fs *fs, const struct fs_view *v, const char *name, const
 		rc = v->stat(fs, name, path, look);
 		if (rc != -ESTALE || try == TRIES)
 			return rc;
+		look_again(fs);
 	}
 }
 
@@ -514,6 +521,7 @@ int fs_view_open(struct fs *fs, uint64_t ino, bool exact, struct fs_view_file *o
 			rc = p.view->open(fs, p.name, p.path, out);
 			if (rc != -ESTALE || try == TRIES)
 				break;
+			look_again(fs);
 		}
 	} else {
 		rc = ckpt_fail(EISDIR, "'%s/%s' is no file", p.name, p.path);

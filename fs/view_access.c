@@ -35,14 +35,14 @@ int view_access_path(struct fs *fs, struct view_access *a, const char *path, uns
 	struct store_attr way[DEPTH_MAX];
 	unsigned n = 0;
 	const char *p = path;
-	int rc = store_getattr(fs->store, STORE_ROOT, &way[0]);
+	int rc = view_name_root(fs, &way[0]);
 
 	while (rc == 0 && *p) {
 		size_t len = strcspn(p, "/");
 
 		if (++n == DEPTH_MAX)
 			return ckpt_fail(ENAMETOOLONG, "'%s' has more than %d directories", path, DEPTH_MAX);
-		rc = store_lookup(fs->store, way[n - 1].ino, p, len, &way[n]);
+		rc = view_name_lookup(fs, way[n - 1].ino, p, len, &way[n]);
 		p += len + (p[len] == '/');
 	}
 	if (rc < 0)

@@ -22,8 +22,9 @@ int view_host_new(struct view_host **out)
 	pthread_mutex_init(&h->said, NULL);
 	h->cache = view_cache_new();
 	h->facts = view_facts_new();
+	h->names = view_names_new();
 	h->scans = view_scans_new();
-	rc = h->cache && h->facts && h->scans ? 0 : ckpt_fail(ENOMEM, "no memory for views");
+	rc = h->cache && h->facts && h->names && h->scans ? 0 : ckpt_fail(ENOMEM, "no memory for views");
 	if (rc == 0)
 		rc = bridge_client_new(NULL, &h->bridge);
 	if (rc < 0) {
@@ -41,6 +42,7 @@ void view_host_free(struct view_host *h)
 	view_scans_free(h->scans);
 	view_cache_free(h->cache);
 	view_facts_free(h->facts);
+	view_names_free(h->names);
 	bridge_client_free(h->bridge);
 	pthread_mutex_destroy(&h->said);
 	pthread_mutex_destroy(&h->large);

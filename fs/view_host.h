@@ -10,6 +10,7 @@
  *   doc_cache.c     files that were understood            fact_cache.c    what was found out, kept with the version
  *   view_cache.c    objects that are shared, and kept while there is room
  *   view_source.c   what a view is made of: a path of the tree, or of another view ("@cpu/@runs/...")
+ *   view_names.c    names of the tree that were looked up, for as long as nothing changes
  *   view_access.c   who may see what was made of several files
  *   view_host.c     all of it for one tree, from fs_open() to fs_close()
  *
@@ -39,11 +40,13 @@ enum { VIEW_RULES = 1 };
 
 struct view_cache;
 struct view_facts;
+struct view_names;
 struct view_scans;
 
 struct view_host {
 	struct view_cache *cache;
 	struct view_facts *facts;
+	struct view_names *names;
 	struct view_scans *scans;
 	struct bridge_client *bridge;
 	pthread_mutex_t said;     /* one line in the log for a file: guards looking whether there was one */
@@ -57,6 +60,16 @@ void view_host_tick(struct view_host *h);
 
 /* A mark's rule with something more done to it: `what` is any text. Never 0. */
 uint64_t view_rule(uint64_t rule, const char *what);
+
+/* --- names (view_names.c) ---------------------------------------------------------------------------- */
+
+struct view_names *view_names_new(void);
+void view_names_free(struct view_names *n);
+/* Grows whenever the tree changed, after the change and before whoever made it is answered. */
+unsigned long long view_changes(struct fs *fs);
+/* As store_lookup(). */
+int view_name_lookup(struct fs *fs, uint64_t parent, const char *name, size_t len, struct store_attr *out);
+int view_name_root(struct fs *fs, struct store_attr *out);
 
 /* --- what is shared (view_cache.c) ------------------------------------------------------------------- */
 

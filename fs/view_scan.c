@@ -89,11 +89,6 @@ void view_scans_tick(struct view_scans *s)
 	scan_free(gone);
 }
 
-static unsigned long long changes(struct fs *fs)
-{
-	return atomic_load(&fs->published) + atomic_load(&fs->gone) + atomic_load(&fs->changes);
-}
-
 static int scan_new(struct fs *fs, struct runs_scan **out)
 {
 	struct runs_scan *s = calloc(1, sizeof(*s));
@@ -104,7 +99,7 @@ static int scan_new(struct fs *fs, struct runs_scan **out)
 	if (!s)
 		return ckpt_fail(ENOMEM, "no memory to scan the tree");
 	s->refs = 1;
-	s->seen = changes(fs);
+	s->seen = view_changes(fs);
 	rc = runs_files_new(fs, &s->files, &files);
 	if (rc == 0)
 		rc = bridge_runs_scan(&files, "", &s->runs);
@@ -133,7 +128,7 @@ static bool fit(const struct view_scans *s, unsigned long long seen)
 int view_scan_get(struct fs *fs, struct runs_scan **out)
 {
 	struct view_scans *s = fs->host->scans;
-	unsigned long long seen = changes(fs);
+	unsigned long long seen = view_changes(fs);
 	struct runs_scan *made = NULL, *gone = NULL;
 	int rc = 0;
 

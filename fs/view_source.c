@@ -45,14 +45,14 @@ void view_source_of(const struct store_attr *a, struct view_source *out)
 static int find_in_tree(struct fs *fs, const char *path, size_t *used, struct store_attr *a)
 {
 	const char *p = path;
-	int rc = store_getattr(fs->store, STORE_ROOT, a);
+	int rc = view_name_root(fs, a);
 
 	while (rc == 0 && *p) {
 		size_t len = strcspn(p, "/");
 
 		if (used && S_ISREG(a->mode))
 			break;
-		rc = store_lookup(fs->store, a->ino, p, len, a);
+		rc = view_name_lookup(fs, a->ino, p, len, a);
 		p += len + (p[len] == '/');
 	}
 	if (rc == 0 && used)

@@ -239,6 +239,11 @@ static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 	rc = chunk_room_for(s, r.payload_len + CHUNK_ROW_OVERHEAD);
 	if (rc == 0)
 		rc = chunk_row_insert(s, &r, true, t);
+	if (rc == -ESTALE) {
+		j->predecessor = 0;
+		chunk_base_drop(s, &base);
+		return store_new(w, j, t);
+	}
 	if (rc == 0) {
 		j->id = r.id;
 		j->batch = r.batch;

@@ -31,6 +31,16 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 		goto out;
 	uint64_t id = fresh ? d->next_id : r->id;
 
+	if (fresh && r->base) {
+		struct chunk_head h;
+
+		/* Its batch may have been lost while this one was encoded: what leans on it must not come later. */
+		rc = chunk_head_locked(s, r->base, &h);
+		if (rc == 0)
+			rc = ckpt_fail(ESTALE, "base %llu is gone", (unsigned long long)r->base);
+		if (rc < 0)
+			goto out;
+	}
 	if (pin) {
 		rc = chunk_pin(s, id);
 		if (rc)

@@ -183,7 +183,7 @@ static int look_at_row(struct cost *c, sqlite3_stmt *st, shared_piece fn, void *
 
 		if (p && !p->pool)
 			rc = fn(arg, version, p, q->len);
-		for (; rc == 0 && p && p->pool && p < end && p->id == q->id; p++) {
+		for (; rc == 0 && p && p < end && p->pool && p->id == q->id; p++) {
 			uint64_t from = p->off > q->off ? p->off : q->off;
 			uint64_t to = p->off + p->len < q->off + q->len ? p->off + p->len : q->off + q->len;
 

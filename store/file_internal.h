@@ -160,12 +160,14 @@ uint64_t record_predecessor(struct store_file *f, const struct codec_cut *cut, u
 int records_publish(struct store_file *f, uint64_t version); /* meta lock held, in a transaction */
 void records_forget(struct store_file *f);
 
-/* --- file_publish.c --- */
+/* --- file_content.c --- */
 /* Encodes inline content; *out is malloc()ed. `plain` stores it as it is: what changes with every line isn't worth more. */
 int file_content_encode(struct files *files, const uint8_t *raw, uint32_t len, bool plain, uint8_t **out, size_t *out_len);
 /* The way back; *out is malloc()ed. -EIO: it is damaged; the message names the version. */
 int file_content_decode(struct files *files, uint64_t version, const uint8_t *p, size_t len, uint8_t **out,
 		uint32_t *out_len);
+
+/* --- file_publish.c --- */
 int file_to_draft(struct store_file *f);            /* all extents into the draft. Exclusive. */
 
 #endif

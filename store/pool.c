@@ -191,8 +191,9 @@ int pool_all(struct store *s, uint64_t least, bool rested, int64_t until)
 	pthread_mutex_lock(&p->lock);
 	p->n = p->next = 0;
 	p->cursor = 0;
-	while (rc == 0 && !over && (!until || monotonic() < until))
+	do {
 		rc = pool_some(s, least, rested, POOL_TURN, &over);
+	} while (rc == 0 && !over && (!until || monotonic() < until));
 	pthread_mutex_unlock(&p->lock);
 	return rc;
 }

@@ -75,7 +75,7 @@ void pool_close(struct store *s);
 int pool_tick(struct store *s);
 /*
  * Pools what there is, at least `least` bytes at a time; with `rested` only what has been left alone.  Ends at `until`
- * (CLOCK_MONOTONIC ns; 0: no end).  0 or -errno: what is done is done.
+ * (CLOCK_MONOTONIC ns; 0: no end), but not before one turn (POOL_TURN).  0 or -errno: what is done is done.
  */
 int pool_all(struct store *s, uint64_t least, bool rested, int64_t until);
 /* Thins what should be thinned. */

@@ -12,7 +12,8 @@
  * The nearest directory that knows the record wins; a later version takes the row.
  *
  * A chunk at some offset of the record has as predecessor the chunk that begins at the same offset of the record found.  All
- * of this is advice: a version that is gone, or cut elsewhere, has none, and a chunk without predecessor is stored by itself.
+ * of this is advice: a version that is gone, or cut elsewhere, has none.  A chunk without predecessor may have a twin, an earlier
+ * tensor of this file that looks alike (an average behind the weights); else it is stored by itself.
  * Rows of versions that are gone are removed by records_tidy().
  */
 #include <errno.h>
@@ -112,6 +113,22 @@ static int note_record(struct store_file *f, uint64_t fp, uint64_t off)
 	return 0;
 }
 
+/* The chunk that begins at `off` of this file and came by in this session, if its id is known by now; else 0. */
+static uint64_t session_chunk(const struct store_file *f, uint64_t off)
+{
+	size_t i = extents_find(&f->ext, off);
+
+	if (i == f->ext.n)
+		return 0;
+	const struct extent *e = &f->ext.v[i];
+
+	if (e->off != off || e->at != 0)
+		return 0;
+	if (e->id)
+		return e->id;
+	return e->job && atomic_load(&e->job->done) && !e->job->error ? e->job->id : 0;
+}
+
 uint64_t record_predecessor(struct store_file *f, const struct codec_cut *cut, uint64_t off, uint32_t len)
 {
 	uint64_t id = 0;
@@ -129,7 +146,7 @@ uint64_t record_predecessor(struct store_file *f, const struct codec_cut *cut, u
 	if (f->old_version)
 		id = chunk_at(f, cut->record_off);
 	meta_unlock(f->s);
-	return id;
+	return id || !cut->twin ? id : session_chunk(f, cut->twin + cut->record_off);
 }
 
 int records_publish(struct store_file *f, uint64_t version)

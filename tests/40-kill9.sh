@@ -8,11 +8,13 @@ seed=${SEED:-$RANDOM}
 rounds=${ROUNDS:-10}
 echo "# SEED=$seed ROUNDS=$rounds"
 mkdir "$T/manifest"
+under_way() { grep -q "^= $1\\." "$T/manifest/log" || ! kill -0 "$2"; } # the round of this seed, by this process
 for round in $(seq "$rounds"); do
 	mount_store
 	mkdir -p "$M/w"
 	python3 -B "$HERE/kill9.py" work "$M/w" "$T/manifest" $((seed + round)) >"$T/work.log" 2>&1 &
 	worker=$!
+	eventually under_way $((seed + round)) $worker
 	sleep "$(python3 -c "import random; print(random.Random($seed + $round).uniform(0.4, 3.5))")"
 	kill_daemon
 	wait $worker

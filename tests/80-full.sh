@@ -19,7 +19,7 @@ fi
 echo "# the disk is $kind"
 small_cleanup() {
 	for m in "$M" "$disk"; do mounted "$m" && fusermount3 -u -z -q "$m"; done
-	for _ in $(seq 40); do [ -z "$(daemon_pid "$S")" ] && break; sleep 0.25; done
+	for _ in $(seq 240); do [ -z "$(daemon_pid "$S")" ] && break; sleep 0.25; done
 	p=$(daemon_pid "$S") && kill -9 "$p"
 	umount -l "$disk"
 	cleanup

@@ -1,5 +1,6 @@
 """A disk that is full (80-full.sh).  full.py CKPTFS STORE MOUNTPOINT DISK: STORE lies on DISK, which is small."""
 import errno
+import fcntl
 import os
 import random
 import subprocess
@@ -115,7 +116,7 @@ def _():
     for name in names[:len(names) // 2]:
         os.unlink(where(name))
     data = rnd.randbytes(3 * MIB)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (code := put(where("again"), data)) == errno.ENOSPC and time.monotonic() < deadline:
         time.sleep(0.3)
     equal(code, 0)
@@ -230,7 +231,8 @@ def _():
     with open(os.path.join(STORE, "lock")) as f:
         pid = int(f.read().split()[0])
     os.kill(pid, 9)
-    time.sleep(0.3)
+    with open(os.path.join(STORE, "lock")) as f:
+        fcntl.flock(f, fcntl.LOCK_EX)  # given when all of its threads have ended
     fill()
     mount()
     check(get(where("k")) == data)

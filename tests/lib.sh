@@ -87,6 +87,17 @@ status_is() { # status_is N COMMAND...
 	[ $rc = "$want" ] || { echo "status $rc, expected $want: $out"; return 1; }
 }
 
+# eventually COMMAND...: until it succeeds.  What others do in their own time is waited for like this, never by a
+# sleep that should be long enough; a minute is far more than any of it takes.
+eventually() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		"$@" >/dev/null 2>&1 && return
+		sleep 0.1
+	done
+	"$@" # what it says now
+}
+
 skip() { # skip WHAT WHY
 	tests_run=$((tests_run + 1))
 	echo "ok $tests_run - $1 # SKIP $2"
@@ -146,12 +157,12 @@ umount_store() {
 	"$CKPTFS" umount "$M"
 }
 
-# Kills the daemon as a crash would, and takes the dead mount away.
+# Kills the daemon as a crash would, and takes the dead mount away.  Its lock says when all of its threads have ended.
 kill_daemon() {
 	local pid
 	pid=$(daemon_pid) || return 1
 	kill -9 "$pid"
-	while [ -d "/proc/$pid" ] && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null; do sleep 0.01; done
+	eventually flock -n "$S/lock" true
 	fusermount3 -u -z -q "$M"
 }
 

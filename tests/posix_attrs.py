@@ -6,7 +6,7 @@ import stat
 import sys
 import time
 
-from posix_calls import MIB, as_nobody, call, get, libc, pattern, put
+from posix_calls import MIB, as_nobody, call, clock_moves, get, libc, pattern, put
 from tap import Skip, check, equal, fails, run, test
 
 
@@ -24,9 +24,9 @@ def _():
     call(libc.utimensat, -100, b"a", (Ts * 2)(Ts(0, (1 << 30) - 2), Ts(77, 7)), 0)
     st = os.stat("a")
     equal((st.st_atime_ns, st.st_mtime_ns), (before.st_atime_ns, 77 * 10**9 + 7))
-    now = time.time_ns()
+    now = time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE
     os.utime("a")
-    check(abs(os.stat("a").st_mtime_ns - now) < 2 * 10**9, "utime(NULL) is not now")
+    check(now <= os.stat("a").st_mtime_ns <= time.time_ns(), "utime(NULL) is not now")
 
 
 @test("a symlink's own times and owner")
@@ -41,7 +41,7 @@ def _():
 def _():
     put("a", b"x")
     a = os.stat("a")
-    time.sleep(0.02)
+    clock_moves()
     with open("a", "r+b") as f:
         f.write(b"y")
     b = os.stat("a")
@@ -50,7 +50,7 @@ def _():
     os.close(os.open("a", os.O_RDWR))
     c = os.stat("a")
     equal((c.st_mtime_ns, c.st_ctime_ns), (b.st_mtime_ns, b.st_ctime_ns))
-    time.sleep(0.02)
+    clock_moves()
     os.chmod("a", 0o600)
     d = os.stat("a")
     equal(d.st_mtime_ns, c.st_mtime_ns)
@@ -68,7 +68,7 @@ def _():
     for act in (lambda: put("d/a"), lambda: os.rename("d/a", "d/b"), lambda: os.link("d/b", "d/c"),
                 lambda: os.unlink("d/b"), lambda: os.mkdir("d/e"), lambda: os.rmdir("d/e")):
         before = os.stat("d")
-        time.sleep(0.02)
+        clock_moves()
         act()
         after = os.stat("d")
         check(after.st_mtime_ns > before.st_mtime_ns and after.st_ctime_ns > before.st_ctime_ns, "stands still")

@@ -1,6 +1,7 @@
 """What the posix_*.py tests share (20-posix.sh): calls that Python lacks, files written and read whole."""
 import ctypes
 import os
+import time
 
 from tap import Skip, check
 
@@ -33,6 +34,13 @@ def put(path, data=b"x", mode="wb"):
 def get(path):
     with open(path, "rb") as f:
         return f.read()
+
+
+def clock_moves():
+    """Until files are stamped with a later time than now: the kernel's clock for it goes in ticks."""
+    now = time.time_ns()
+    while time.clock_gettime_ns(5) <= now:  # CLOCK_REALTIME_COARSE
+        time.sleep(0.001)
 
 
 def pattern(n, seed=1):

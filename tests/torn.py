@@ -118,7 +118,7 @@ def history(name):
 
 
 def eventually(condition, what):
-    for _ in range(100):
+    for _ in range(1200):
         if condition():
             return
         time.sleep(0.05)

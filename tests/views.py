@@ -148,7 +148,7 @@ def writing(view, path):
 
 class Evil:
     def __reduce__(self):
-        return os.system, ("touch /tmp/ckptfs-views-was-executed",)
+        return os.system, ("touch %s" % os.environ["VIEWS_EXECUTED"],)
 
 
 def hostile(top):

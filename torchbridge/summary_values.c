@@ -86,8 +86,10 @@ static int put_value(struct summary *s, const struct view_row *row)
 			return put_scalar(s, row->o, row->node);
 		rc = row->again && view_is_long(row->o, row->node) ? -EINVAL
 								   : torch_bytes(row->o, row->node, &data);
-		if (rc == -EINVAL)
+		if (rc == -EINVAL) {
+			byte_buf_release(&data);
 			return put_class(s, row);
+		}
 		if (rc == 0)
 			rc = byte_buf_format(&s->text, "%zu bytes", data.len);
 		for (size_t i = 0; rc == 0 && i < data.len && i < 16; i++)

@@ -134,8 +134,10 @@ static int put_bytes(struct json *j, const struct torch_object *o, uint32_t ref)
 	struct byte_buf data = { 0 };
 	int rc = torch_bytes(o, ref, &data);
 
-	if (rc == -EINVAL) /* written in a way that is not known */
-		return 0;
+	if (rc == -EINVAL) { /* written in a way that is not known */
+		rc = 0;
+		goto release;
+	}
 	if (rc == 0)
 		rc = put_cut(j, data.len, data.len > BYTES_MAX);
 	if (rc == 0)
@@ -146,6 +148,7 @@ static int put_bytes(struct json *j, const struct torch_object *o, uint32_t ref)
 		rc = byte_buf_format(j->out, "%02x", data.p[i]);
 	if (rc == 0)
 		rc = byte_buf_put(j->out, "\"", 1);
+release:
 	byte_buf_release(&data);
 	return rc;
 }

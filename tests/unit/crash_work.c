@@ -542,7 +542,7 @@ static int op_house(struct world *w)
 	bool durable;
 	int rc;
 
-	switch (world_below(w, 13)) {
+	switch (world_below(w, 12)) {
 	case 0:
 	case 1:
 		durable = world_below(w, 2);
@@ -571,7 +571,6 @@ static int op_house(struct world *w)
 		w->doing = "pool small files";
 		return pool_all(w->s, 1, false, 0);
 	case 10:
-	case 11:
 		w->doing = "recompress";
 		return store_recompress(w->s, NULL, NULL, NULL);
 	case 9:

@@ -632,7 +632,7 @@ static void test_cache(void **state)
 	chunk_put(b);
 	/* Decoding ahead. */
 	chunk_prefetch(f->s, ids + 4, 6);
-	for (int i = 0; i < 500 && !(chunk_cached(f->s, ids[9]) && chunk_cached(f->s, ids[4])); i++)
+	for (int i = 0; i < 6000 && !(chunk_cached(f->s, ids[9]) && chunk_cached(f->s, ids[4])); i++)
 		usleep(10000);
 	assert_true(chunk_cached(f->s, ids[4]));
 	assert_true(chunk_cached(f->s, ids[9]));

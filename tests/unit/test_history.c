@@ -189,6 +189,7 @@ static void test_rules(void **state)
 		struct store_attr a = { .ino = 9, .mode = S_IFREG | 0640, .uid = 1, .gid = 2, .size = cases[i].size,
 			.data = 7, .atime = { 1, 2 }, .mtime = { 3, 4 }, .ctime = { 5, 6 }, .btime = { -7, 8 } };
 		struct store_past p;
+		int64_t before;
 		uint64_t v;
 
 		assert_int_equal(store_close(f->s), 0);
@@ -196,6 +197,7 @@ static void test_rules(void **state)
 		open_store(f);
 		assert_int_equal(meta_begin(f->s), 0);
 		v = a.version = insert_version(f->s, 9, a.size);
+		before = meta_now();
 		assert_int_equal(meta_version_end(f->s, v, &a, cases[i].how, cases[i].keep, "a/b", 3), 0);
 		assert_int_equal(meta_end(f->s, 0), 0);
 		if (!cases[i].kept) {
@@ -209,7 +211,7 @@ static void test_rules(void **state)
 		assert_memory_equal(&p.attr, &a, sizeof a);
 		assert_int_equal(p.version, v);
 		assert_int_equal(p.how, cases[i].how);
-		assert_in_range(meta_now() - p.ended, 0, (int64_t)60 * 1000000000);
+		assert_in_range(p.ended, before, meta_now());
 	}
 	/* each version has its manifest or is gone with it */
 	assert_int_equal(count(f->s, "SELECT count(*) FROM version"), count(f->s, "SELECT count(*) FROM history"));

@@ -271,8 +271,11 @@ static void test_reserve(void **state)
 	store_tick(s);
 	assert_false(store_short_of_space(s));
 	assert_true(size_of("reserve") > 0);
-	assert_int_equal(store_space_check(s, UINT64_MAX), -ENOSPC);
-	assert_non_null(strstr(ckpt_errmsg(), "no space left on the disk below"));
+	/* A refusal counts for some seconds; whoever is held up for longer asks again. */
+	for (int i = 0; i < 10 && !store_short_of_space(s); i++) {
+		assert_int_equal(store_space_check(s, UINT64_MAX), -ENOSPC);
+		assert_non_null(strstr(ckpt_errmsg(), "no space left on the disk below"));
+	}
 	assert_true(store_short_of_space(s));
 	int64_t whole = size_of("reserve");
 
