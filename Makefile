@@ -78,7 +78,7 @@ MAIN_SRC = cli/main.c
 HELPER_SRC = codec/torch_dtype.c torchbridge/bridge_cage.cc torchbridge/bridge_main.cc torchbridge/bridge_ops.cc
 
 # Unit tests: one program each.  UNIT_LIB is linked into all of them.
-UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_work.c \
+UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_tree.c tests/unit/crash_work.c \
 	tests/unit/fault_vfs.c tests/unit/power_cut.c
 UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c tests/unit/test_bridge_doc.c \
 	tests/unit/test_bridge_dtype.c tests/unit/test_bridge_layout.c tests/unit/test_bridge_math.c \
@@ -88,7 +88,7 @@ UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c test
 	tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c tests/unit/test_codec_hash.c \
 	tests/unit/test_codec_planes.c tests/unit/test_codec_rans.c tests/unit/test_codec_text.c \
 	tests/unit/test_control.c tests/unit/test_cost.c tests/unit/test_cut_formats.c \
-	tests/unit/test_cut_zip.c tests/unit/test_derived.c tests/unit/test_faults.c \
+	tests/unit/test_cut_zip.c tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_faults_memory.c \
 	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_session.c \
 	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c \
 	tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \
@@ -99,7 +99,7 @@ UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c test
 
 # libFuzzer targets.
 FUZZ_SRC = tests/fuzz/fuzz_codec.c tests/fuzz/fuzz_cut.c tests/fuzz/fuzz_npy.c tests/fuzz/fuzz_pickle.c \
-	tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz_view.c tests/fuzz/fuzz_zip.c
+	tests/fuzz/fuzz_runs.c tests/fuzz/fuzz_safetensors.c tests/fuzz/fuzz_view.c tests/fuzz/fuzz_zip.c
 
 # Suites on a real mount, in the order in which they run.
 SUITES = tests/10-basic.sh tests/15-golden.sh tests/20-posix.sh tests/25-fsx.sh tests/30-torn.sh \
@@ -143,7 +143,7 @@ MAIN_OBJ = $(MAIN_SRC:%.c=$B/%.o)
 UNIT_OBJ = $(UNIT_LIB:%.c=$B/%.o)
 UNIT_BIN = $(UNIT_SRC:%.c=$B/%)
 # Fault loops repeat the same work hundreds of times; what races there can be are met in the other tests.
-UNIT_RUN = $(if $(findstring thread,$(SAN)),$(filter-out %/test_faults %/test_powercut,$(UNIT_BIN)),$(UNIT_BIN))
+UNIT_RUN = $(if $(findstring thread,$(SAN)),$(filter-out %/test_faults %/test_faults_memory %/test_powercut,$(UNIT_BIN)),$(UNIT_BIN))
 
 all: $B/ckptfs
 
@@ -165,8 +165,8 @@ $(UNIT_BIN): $B/%: %.c $(UNIT_OBJ) $B/libckptfs.a | tools
 	$(SAY) "  test  $<"
 	@$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d -Itests/unit $(LDFLAGS) -o $@ $< $(UNIT_OBJ) $B/libckptfs.a $(ALL_LIBS) $(CMOCKA_FLAGS)
 
-# This one makes the Nth allocation of the house fail.
-$B/tests/unit/test_faults: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=ckpt_log
+# These make the Nth allocation of the house fail.
+$B/tests/unit/test_faults $B/tests/unit/test_faults_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=ckpt_log
 
 # A tool of the suites, by itself.
 $B/tests/fsx: tests/fsx.c | tools

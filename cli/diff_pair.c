@@ -219,7 +219,7 @@ static int tell_tensors(struct cli *c, struct diff_pair *p, json_t **out)
 			print_title(c, p);
 			table_print(t.table, c->out, true, c->colour);
 			fprintf(c->out, "%llu of %llu differ\n", (unsigned long long)t.differ,
-					(unsigned long long)(t.differ + t.equal));
+					(unsigned long long)t.differ + t.equal);
 		}
 	}
 	table_free(t.table);

@@ -45,19 +45,18 @@ static int push(struct pickle_parser *s, uint32_t ref)
 	return rc;
 }
 
-/* Makes a node and pushes it. The caller fills in its value through the pointer, at once. */
-int build_node(struct pickle_parser *s, enum pickle_kind kind, struct pickle_node **out)
+int build_node(struct pickle_parser *s, enum pickle_kind kind, uint32_t a)
 {
 	struct pickle *g = s->g;
 	int rc = build_room(s, &g->node, &g->node_cap, (size_t)g->nodes + 1, sizeof *g->node);
 
 	if (rc == 0)
 		rc = push(s, g->nodes);
-	if (rc < 0)
-		return rc;
-	*out = &g->node[g->nodes++];
-	**out = (struct pickle_node){ .kind = (uint8_t)kind, .op = s->op.op, .pos = s->op.pos };
-	return 0;
+	if (rc == 0)
+		g->node[g->nodes++] = (struct pickle_node){ .pos = s->op.pos & 0x3fffffff,
+			.kind = (unsigned)kind & 31,
+			.a = a & (PICKLE_INDEX_MAX - 1) };
+	return rc;
 }
 
 /* How many values lie above the last mark. */
@@ -82,180 +81,145 @@ int build_unmark(struct pickle_parser *s, size_t *n)
 	return 0;
 }
 
-/* Moves the top n values of the stack to the children; *first is the first of them. */
-static int take_children(struct pickle_parser *s, size_t n, uint32_t *first)
+int build_words(struct pickle_parser *s, size_t n, uint32_t **out)
 {
 	struct pickle *g = s->g;
 	int rc = build_room(s, &g->child, &g->child_cap, (size_t)g->children + n, sizeof *g->child);
 
 	if (rc < 0)
 		return rc;
-	*first = g->children;
-	s->height -= n;
-	if (n > 0)
-		memcpy(g->child + g->children, s->stack + s->height, n * sizeof *g->child);
+	if (n > PICKLE_INDEX_MAX - g->children)
+		return ckpt_fail(EFBIG, "pickle: more values in its containers than can be counted");
+	*out = g->child + g->children;
 	g->children += (uint32_t)n;
 	return 0;
 }
 
-int build_int(struct pickle_parser *s, enum pickle_kind kind, int64_t v)
+/* Moves the top n values of the stack to `to`. */
+static void take(struct pickle_parser *s, size_t n, uint32_t *to)
 {
-	struct pickle_node *n;
-	int rc = build_node(s, kind, &n);
-
-	if (rc == 0)
-		n->i = v;
-	return rc;
+	s->height -= n;
+	if (n > 0)
+		memcpy(to, s->stack + s->height, n * sizeof *to);
 }
 
-int build_text(struct pickle_parser *s, enum pickle_kind kind)
-{
-	struct pickle_node *n;
-	int rc = build_node(s, kind, &n);
-
-	if (rc == 0) {
-		n->a = s->op.text;
-		n->b = s->op.len;
-	}
-	return rc;
-}
-
-int build_float(struct pickle_parser *s)
-{
-	struct pickle_node *n;
-	uint64_t bits = __builtin_bswap64(s->op.n);
-	int rc = build_node(s, PICKLE_FLOAT, &n);
-
-	if (rc == 0)
-		memcpy(&n->f, &bits, sizeof bits);
-	return rc;
-}
-
-/* LONG1, LONG4: two's complement, little-endian. */
+/* LONG1, LONG4. */
 int build_long(struct pickle_parser *s)
 {
-	const uint8_t *p = s->g->p + s->op.text;
-	uint64_t v = 0;
-
-	if (s->op.len > 8)
-		return build_text(s, PICKLE_LONG);
-	for (uint32_t i = 0; i < s->op.len; i++)
-		v |= (uint64_t)p[i] << 8 * i;
-	if (s->op.len > 0 && s->op.len < 8 && (p[s->op.len - 1] & 0x80) != 0)
-		v |= UINT64_MAX << 8 * s->op.len;
-	return build_int(s, PICKLE_INT, (int64_t)v);
+	return build_node(s, s->op.len > 8 ? PICKLE_LONG : PICKLE_INT, 0);
 }
 
 /* INT: a decimal line; 00 and 01 are False and True. */
 int build_decimal(struct pickle_parser *s)
 {
 	const char *p = (const char *)s->g->p + s->op.text;
-	uint32_t len = s->op.len, i = 0;
-	bool minus = len > 0 && p[0] == '-';
-	int64_t v = 0;
+	int64_t v;
 
-	if (len == 2 && p[0] == '0' && (p[1] == '0' || p[1] == '1'))
-		return build_int(s, PICKLE_BOOL, p[1] == '1');
-	for (i = minus; i < len; i++) {
-		int digit = p[i] - '0';
-
-		if (digit < 0 || digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
-				__builtin_sub_overflow(v, digit, &v))
-			return build_bad(s, "not a number");
-	}
-	if (len == (uint32_t)minus || (!minus && v == INT64_MIN))
+	if (s->op.len == 2 && p[0] == '0' && (p[1] == '0' || p[1] == '1'))
+		return build_node(s, PICKLE_BOOL, 0);
+	if (!pickle_decimal(p, s->op.len, &v))
 		return build_bad(s, "not a number");
-	return build_int(s, PICKLE_INT, minus ? v : -v);
+	return build_node(s, PICKLE_INT, 0);
 }
 
-/* A tuple or frozenset of the top n values. */
 int build_tuple(struct pickle_parser *s, enum pickle_kind kind, size_t n)
 {
-	struct pickle_node *node;
-	uint32_t first;
-	int rc = take_children(s, n, &first);
+	uint32_t *words, a = s->g->children;
+	int rc;
 
-	if (rc == 0)
-		rc = build_node(s, kind, &node);
-	if (rc == 0) {
-		node->a = first;
-		node->b = (uint32_t)n;
-	}
-	return rc;
+	if (n == 0)
+		return build_node(s, kind, 0);
+	rc = build_words(s, n + 1, &words);
+	if (rc < 0)
+		return rc;
+	words[0] = (uint32_t)n;
+	take(s, n, words + 1);
+	return build_node(s, kind, a);
 }
 
-int build_container(struct pickle_parser *s, enum pickle_kind kind)
+/* Whether fills of this kind can be put into a value. */
+static bool takes(const struct pickle_node *n, enum pickle_fill_kind kind)
 {
-	struct pickle_node *n;
-	int rc = build_node(s, kind, &n);
-
-	if (rc == 0)
-		n->a = n->b = PICKLE_NIL;
-	return rc;
-}
-
-/* Where the fills of a node begin and end; NULL for a value that takes none of this kind. */
-static bool fill_ends(
-		struct pickle *g, uint32_t ref, enum pickle_fill_kind kind, uint32_t **head, uint32_t **tail)
-{
-	struct pickle_node *n = &g->node[pickle_target(g, ref)];
-
 	switch (n->kind) {
 	case PICKLE_LIST:
+		return kind == PICKLE_FILL_APPEND;
 	case PICKLE_DICT:
+		return kind == PICKLE_FILL_ITEMS;
 	case PICKLE_SET:
-		*head = &n->a;
-		*tail = &n->b;
-		return kind == (n->kind == PICKLE_LIST                  ? PICKLE_FILL_APPEND
-					       : n->kind == PICKLE_DICT ? PICKLE_FILL_ITEMS
-									: PICKLE_FILL_ADD);
+		return kind == PICKLE_FILL_ADD;
 	case PICKLE_REDUCE:
 	case PICKLE_NEWOBJ:
 	case PICKLE_NEWOBJ_EX:
 	case PICKLE_PERSID:
-		*head = &g->call[n->a].fill_head;
-		*tail = &g->call[n->a].fill_tail;
 		return true;
 	default:
 		return false;
 	}
 }
 
+/* The ends of the fills of a value that takes some. There is room for one more. */
+static struct pickle_ends *open_ends(struct pickle *g, struct pickle_node *n)
+{
+	bool container = n->kind == PICKLE_LIST || n->kind == PICKLE_DICT || n->kind == PICKLE_SET;
+	uint32_t number = container ? n->a : g->call[n->a].ends;
+
+	if (number == 0) {
+		g->ends[g->ends_len++] = (struct pickle_ends){ PICKLE_NIL, PICKLE_NIL };
+		number = g->ends_len;
+		if (container)
+			n->a = number & (PICKLE_INDEX_MAX - 1);
+		else
+			g->call[n->a].ends = number;
+	}
+	return &g->ends[number - 1];
+}
+
+/* Moves the top n values of the stack, one at least, to the end of the fills of a node. */
+static int append(struct pickle_parser *s, uint32_t node, enum pickle_fill_kind kind, size_t n)
+{
+	struct pickle *g = s->g;
+	uint32_t *words, first = g->children;
+	struct pickle_ends *ends;
+	int rc = build_words(s, n, &words);
+
+	if (rc == 0)
+		rc = build_room(s, &g->run, &g->run_cap, (size_t)g->runs + 1, sizeof *g->run);
+	if (rc == 0)
+		rc = build_room(s, &g->ends, &g->ends_cap, (size_t)g->ends_len + 1, sizeof *g->ends);
+	if (rc < 0)
+		return rc;
+	take(s, n, words);
+	ends = open_ends(g, &g->node[node]);
+	/* One item at a time comes out as one run, as long as nothing else came between. */
+	if (ends->tail != PICKLE_NIL && g->run[ends->tail].kind == kind && kind != PICKLE_FILL_STATE &&
+			g->run[ends->tail].first + g->run[ends->tail].count == first) {
+		g->run[ends->tail].count += (uint32_t)n & 0x1fffffff;
+		return 0;
+	}
+	g->run[g->runs] = (struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff,
+		(unsigned)kind & 7 };
+	if (ends->tail != PICKLE_NIL)
+		g->run[ends->tail].next = g->runs;
+	else
+		ends->head = g->runs;
+	ends->tail = g->runs++;
+	return 0;
+}
+
 /* Adds the top n values to the one below them. */
 int build_fill(struct pickle_parser *s, enum pickle_fill_kind kind, size_t n)
 {
-	struct pickle *g = s->g;
-	uint32_t *head, *tail, first;
+	uint32_t node;
 	int rc = build_need(s, n + 1);
 
 	if (rc < 0)
 		return rc;
 	if (kind == PICKLE_FILL_ITEMS && n % 2 != 0)
 		return build_bad(s, "a key without a value");
-	if (!fill_ends(g, s->stack[s->height - n - 1], kind, &head, &tail))
+	node = pickle_target(s->g, s->stack[s->height - n - 1]);
+	if (!takes(&s->g->node[node], kind))
 		return build_bad(s, "items for a value that takes none of them");
-	if (n == 0)
-		return 0;
-	rc = take_children(s, n, &first);
-	if (rc < 0)
-		return rc;
-	rc = build_room(s, &g->run, &g->run_cap, (size_t)g->runs + 1, sizeof *g->run);
-	if (rc < 0)
-		return rc;
-	/* One item at a time comes out as one run, as long as nothing else came between. */
-	if (*tail != PICKLE_NIL && g->run[*tail].kind == kind && kind != PICKLE_FILL_STATE &&
-			g->run[*tail].first + g->run[*tail].count == first) {
-		g->run[*tail].count += (uint32_t)n & 0x1fffffff;
-		return 0;
-	}
-	g->run[g->runs] = (struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff,
-		(unsigned)kind & 7 };
-	if (*tail != PICKLE_NIL)
-		g->run[*tail].next = g->runs;
-	else
-		*head = g->runs;
-	*tail = g->runs++;
-	return 0;
+	return n > 0 ? append(s, node, kind, n) : 0;
 }
 
 int build_fill_to_mark(struct pickle_parser *s, enum pickle_fill_kind kind)
@@ -269,55 +233,41 @@ int build_fill_to_mark(struct pickle_parser *s, enum pickle_fill_kind kind)
 /* LIST and DICT: the container comes after its items. */
 int build_container_of(struct pickle_parser *s, enum pickle_kind kind, enum pickle_fill_kind how)
 {
-	struct pickle *g = s->g;
-	uint32_t first;
 	size_t n;
 	int rc = build_unmark(s, &n);
 
 	if (rc == 0 && how == PICKLE_FILL_ITEMS && n % 2 != 0)
 		rc = build_bad(s, "a key without a value");
 	if (rc == 0)
-		rc = take_children(s, n, &first);
-	if (rc == 0)
-		rc = build_room(s, &g->run, &g->run_cap, (size_t)g->runs + 1, sizeof *g->run);
-	if (rc == 0)
-		rc = build_container(s, kind);
+		rc = build_node(s, kind, 0);
 	if (rc < 0 || n == 0)
 		return rc;
-	g->run[g->runs] =
-			(struct pickle_run){ first, PICKLE_NIL, (uint32_t)n & 0x1fffffff, (unsigned)how & 7 };
-	g->node[g->nodes - 1].a = g->node[g->nodes - 1].b = g->runs++;
-	return 0;
+	s->height--;
+	rc = append(s, s->g->nodes - 1, how, n);
+	s->stack[s->height++] = s->g->nodes - 1;
+	return rc;
 }
 
 /* The top `n` values, 1 to 3 of them, become a call. */
 int build_call(struct pickle_parser *s, enum pickle_kind kind, size_t n)
 {
 	struct pickle *g = s->g;
-	struct pickle_call c = { PICKLE_NIL, PICKLE_NIL, PICKLE_NIL, PICKLE_NIL, PICKLE_NIL };
-	struct pickle_node *node;
+	struct pickle_call *c;
 	const uint32_t *top;
+	uint32_t a = g->calls;
 	int rc = build_need(s, n);
 
 	if (rc == 0)
-		rc = build_room(s, &g->call, &g->call_cap, (size_t)g->calls + 1, sizeof *g->call);
+		rc = build_room(s, &g->call, &g->call_cap, (size_t)g->calls + 2, sizeof *g->call);
 	if (rc < 0)
 		return rc;
 	s->height -= n;
 	top = s->stack + s->height;
-	if (n == 1) {
-		c.args = top[0];
-	} else {
-		c.callable = top[0];
-		c.args = top[1];
-		c.kwargs = n == 3 ? top[2] : PICKLE_NIL;
-	}
-	rc = build_node(s, kind, &node);
-	if (rc < 0)
-		return rc;
-	g->call[g->calls] = c;
-	node->a = g->calls++;
-	return 0;
+	c = &g->call[g->calls++];
+	*c = n == 1 ? (struct pickle_call){ PICKLE_NIL, top[0], 0 } : (struct pickle_call){ top[0], top[1], 0 };
+	if (n == 3)
+		g->call[g->calls++] = (struct pickle_call){ PICKLE_NIL, top[2], 0 };
+	return build_node(s, kind, a);
 }
 
 static size_t global_hash(const struct pickle_global *what)
@@ -370,7 +320,6 @@ int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, 
 	struct pickle *g = s->g;
 	struct pickle_global what = { (const char *)g->p + module, (const char *)g->p + name, module_len,
 		name_len, g->nodes };
-	struct pickle_node *n;
 	size_t place;
 	int rc = build_room(s, &g->global, &g->global_cap, (size_t)g->globals + 1, sizeof *g->global);
 
@@ -378,29 +327,32 @@ int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, 
 		rc = grow_seen(s);
 	if (rc == 0)
 		rc = global_place(s, &what, &place);
-	if (rc == 0)
-		rc = build_node(s, PICKLE_GLOBAL, &n);
 	if (rc < 0)
 		return rc;
 	if (s->seen[place] == 0) {
 		g->global[g->globals++] = what;
 		s->seen[place] = g->globals;
 	}
-	n->a = s->seen[place] - 1;
-	return 0;
+	return build_node(s, PICKLE_GLOBAL, s->seen[place] - 1);
 }
 
 int build_stack_global(struct pickle_parser *s)
 {
-	const struct pickle_node *module, *name;
+	const struct pickle *g = s->g;
+	uint32_t module, name;
+	size_t module_len, name_len;
+	const char *p, *q;
 	int rc = build_need(s, 2);
 
 	if (rc < 0)
 		return rc;
-	module = &s->g->node[pickle_target(s->g, s->stack[s->height - 2])];
-	name = &s->g->node[pickle_target(s->g, s->stack[s->height - 1])];
-	if (module->kind != PICKLE_STR || name->kind != PICKLE_STR)
+	module = s->stack[s->height - 2];
+	name = s->stack[s->height - 1];
+	if (pickle_kind_of(g, module) != PICKLE_STR || pickle_kind_of(g, name) != PICKLE_STR)
 		return build_bad(s, "a global that is not named by strings");
 	s->height -= 2;
-	return build_global(s, module->a, module->b, name->a, name->b);
+	p = pickle_text(g, module, &module_len);
+	q = pickle_text(g, name, &name_len);
+	return build_global(s, (uint32_t)(p - (const char *)g->p), (uint32_t)module_len,
+			(uint32_t)(q - (const char *)g->p), (uint32_t)name_len);
 }

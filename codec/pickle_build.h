@@ -40,13 +40,13 @@ size_t build_above(const struct pickle_parser *s);
 int build_need(const struct pickle_parser *s, size_t n);
 int build_unmark(struct pickle_parser *s, size_t *n);
 
-/* Makes a node and pushes it. The caller fills in its value through the pointer, before anything else is made. */
-int build_node(struct pickle_parser *s, enum pickle_kind kind, struct pickle_node **out);
+/* Makes a node of the opcode in s->op and pushes it; a: pickle_internal.h. */
+int build_node(struct pickle_parser *s, enum pickle_kind kind, uint32_t a);
 
-/* The same for a value: given, or taken from the argument of the opcode in s->op. */
-int build_int(struct pickle_parser *s, enum pickle_kind kind, int64_t v);
-int build_text(struct pickle_parser *s, enum pickle_kind kind);
-int build_float(struct pickle_parser *s);
+/* n new words at the end of the children. */
+int build_words(struct pickle_parser *s, size_t n, uint32_t **out);
+
+/* The node of a number, by the opcode's argument; a global. */
 int build_long(struct pickle_parser *s);
 int build_decimal(struct pickle_parser *s);
 int build_global(struct pickle_parser *s, uint32_t module, uint32_t module_len, uint32_t name,
@@ -57,8 +57,7 @@ int build_stack_global(struct pickle_parser *s);
 int build_tuple(struct pickle_parser *s, enum pickle_kind kind, size_t n);
 int build_call(struct pickle_parser *s, enum pickle_kind kind, size_t n);
 
-/* A LIST, DICT or SET: empty, or of what lies above the mark. */
-int build_container(struct pickle_parser *s, enum pickle_kind kind);
+/* A LIST or DICT of what lies above the mark. */
 int build_container_of(struct pickle_parser *s, enum pickle_kind kind, enum pickle_fill_kind how);
 
 /* Adds the top n values, or those above the mark, to the value below them. */

@@ -136,7 +136,7 @@ int pickle_edit_shorten(struct pickle_edits *e, uint32_t raw, uint32_t keep)
 	const uint32_t *c = pickle_children(e->g, raw, &count);
 	int rc = 0;
 
-	if (n->kind != PICKLE_TUPLE || keep == 0 || keep > count || (n->flags & PICKLE_SHARED) != 0)
+	if (n->kind != PICKLE_TUPLE || keep == 0 || keep > count || n->shared)
 		return ckpt_fail(ENOTSUP, "pickle: a tuple at byte %u can't be shortened", n->pos);
 	for (uint32_t i = keep; i < count; i++)
 		if (!can_drop(e->g, c[i]))
@@ -324,7 +324,7 @@ static int put_original(const struct pickle *g, uint32_t raw, struct byte_buf *o
 static int apply_alias(struct pickle_edits *e, struct copy *c, uint32_t raw, const struct pickle_edit *want)
 {
 	const struct pickle_node *n = &e->g->node[raw];
-	const struct pickle_edit *have = pickle_edit_of(e, n->b);
+	const struct pickle_edit *have = pickle_edit_of(e, pickle_fetched(e->g, n));
 	int rc;
 
 	if (want != NULL && want->kind == EDIT_DROP)
@@ -344,7 +344,7 @@ static int apply_literal(struct pickle_edits *e, struct copy *c, uint32_t raw, c
 	const struct pickle_node *n = &e->g->node[raw];
 	int rc;
 
-	if ((x->kind == EDIT_KEEP && n->op == 't'))
+	if (x->kind == EDIT_KEEP && e->g->p[n->pos] == 't')
 		return 0;
 	if (x->kind == EDIT_VALUE)
 		return ckpt_fail(ENOTSUP, "pickle: a value can't be exchanged in place");
@@ -357,7 +357,7 @@ static int apply_literal(struct pickle_edits *e, struct copy *c, uint32_t raw, c
 	case EDIT_KEEP: /* TUPLE1, TUPLE2, TUPLE3 */
 		return byte_buf_le(c->out, 0x84 + x->text_len, 1);
 	case EDIT_GLOBAL:
-		if (n->op == 0x93) {
+		if (e->g->p[n->pos] == 0x93) {
 			rc = byte_buf_put(c->out, "00", 2);
 			if (rc < 0)
 				return rc;
@@ -381,7 +381,7 @@ int pickle_edits_apply(struct pickle_edits *e, struct byte_buf *out)
 	for (uint32_t i = 0; rc == 0 && i < g->nodes; i++) {
 		const struct pickle_edit *x = at < e->count && e->edit[at].raw == i ? &e->edit[at++] : NULL;
 
-		if (g->node[i].kind == PICKLE_ALIAS)
+		if (pickle_is_alias(&g->node[i]))
 			rc = apply_alias(e, &c, i, x);
 		else if (x != NULL)
 			rc = apply_literal(e, &c, i, x);

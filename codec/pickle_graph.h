@@ -20,8 +20,9 @@
  * buffers.  What breaks the machine's rules (a stack that runs empty, a memo never set, items for what is no
  * container, an end inside an argument) is -EBADMSG.
  *
- * Cost: linear in the pickle.  A node takes 16 bytes, a place in a container 4, a call 20 more: some 60 bytes a
- * value as torch writes them, no more than pickle_limits allows.  Nothing here recurses, and reading a graph never
+ * Cost: linear in the pickle.  A node takes 8 bytes, a place in a container 4, a call 12 more: some 270 bytes a
+ * tensor as torch writes them, no more than pickle_limits allows.  What an opcode holds, a number or a string, is
+ * read from the pickle when it is asked for.  Nothing here recurses, and reading a graph never
  * needs to: a value may be shared a billion times over on paper (2^60 paths through 60 tuples), so whoever
  * walks it must go by nodes and not by paths.
  *
@@ -38,10 +39,10 @@
 
 enum pickle_kind {
 	PICKLE_NONE,
-	PICKLE_BOOL,  /* i: 0 or 1 */
-	PICKLE_INT,   /* i; all that fit 64 bits */
+	PICKLE_BOOL,  /* pickle_int(): 0 or 1 */
+	PICKLE_INT,   /* pickle_int(); all that fit 64 bits */
 	PICKLE_LONG,  /* pickle_text(): two's complement, little-endian, more than 8 bytes */
-	PICKLE_FLOAT, /* f */
+	PICKLE_FLOAT, /* pickle_float() */
 	PICKLE_STR, /* pickle_text(): UTF-8 as Python's "surrogatepass" writes it, unchecked; may hold NULs */
 	PICKLE_STR8,      /* pickle_text(): a byte string of Python 2 */
 	PICKLE_BYTES,     /* pickle_text() */
@@ -59,37 +60,24 @@ enum pickle_kind {
 	PICKLE_ALIAS,     /* of a value made earlier: pickle_target() */
 };
 
-/* Bits of pickle_node.flags. */
-enum {
-	PICKLE_SHARED = 1, /* an alias refers to it */
-	PICKLE_TOUCHED =
-			2, /* argument of a call whose result was thrown away (dill): the node does not tell all of it */
-	PICKLE_CALL_SEEN = 4, /* of a tuple: the parser's own note */
-};
-
 struct pickle_node {
-	uint8_t kind, op; /* enum pickle_kind; the opcode */
-	uint16_t flags;
-	uint32_t pos; /* of the opcode in the pickle */
-	union {
-		int64_t i;
-		double f;
-		struct {
-			uint32_t a, b; /* by kind; ALIAS: a is the value, b the node that the opcode fetched */
-		};
-	};
+	uint32_t pos : 30;    /* of the opcode in the pickle */
+	uint32_t shared : 1;  /* an alias refers to it */
+	uint32_t touched : 1; /* argument of a call whose result was thrown away (dill): the node does not tell all of it */
+	uint32_t kind : 5;    /* enum pickle_kind */
+	uint32_t a : 27;      /* where the rest of it is: pickle_internal.h */
 };
 
 struct pickle; /* a parsed graph */
 
 struct pickle_limits {
 	size_t bytes;  /* of the pickle; at most 1 GiB whatever is asked */
-	size_t ops;    /* at most 2^27 */
+	size_t ops;    /* at most 2^26 */
 	size_t marks;  /* open at one time */
 	size_t memory; /* that the graph may take, the pickle's bytes not counted */
 };
 
-/* 1 GiB, 2^27, 100,000 and 1 GiB. */
+/* 1 GiB, 2^26, 100,000 and 1 GiB. */
 extern const struct pickle_limits pickle_limits_default;
 
 /*
@@ -133,6 +121,9 @@ bool pickle_is_text(const struct pickle *g, uint32_t ref, const char *text);
 /* An INT or BOOL: sets *out; false for other kinds. */
 bool pickle_int(const struct pickle *g, uint32_t ref, int64_t *out);
 
+/* A FLOAT; 0 for other kinds. */
+double pickle_float(const struct pickle *g, uint32_t ref);
+
 /* The elements of a TUPLE or FROZENSET, as raw refs; NULL and 0 for other kinds. */
 const uint32_t *pickle_children(const struct pickle *g, uint32_t ref, uint32_t *count);
 
@@ -157,8 +148,8 @@ bool pickle_next_fill(const struct pickle *g, struct pickle_fill *fill);
 
 /* Of a REDUCE, NEWOBJ or NEWOBJ_EX: raw refs. NULL for other kinds. */
 struct pickle_call {
-	uint32_t callable, args, kwargs; /* kwargs: NEWOBJ_EX, else PICKLE_NIL */
-	uint32_t fill_head, fill_tail;
+	uint32_t callable, args;
+	uint32_t ends; /* pickle_internal.h */
 };
 const struct pickle_call *pickle_call(const struct pickle *g, uint32_t ref);
 

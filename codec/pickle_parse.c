@@ -18,7 +18,7 @@
 #include "pickle_build.h"
 
 #define BYTES_MAX ((size_t)1 << 30)
-#define OPS_MAX ((size_t)1 << 27)
+#define OPS_MAX ((size_t)1 << 26) /* so that what they make can be told by 27 bits */
 
 /* Memo numbers by which a pickle may exceed its length: one that was edited may have become shorter. */
 enum { MEMO_SPARE = 65536 };
@@ -52,16 +52,19 @@ static int put(struct pickle_parser *s, uint64_t number)
 /* An alias of `from`, which is on the stack already or in the memo. */
 static int alias(struct pickle_parser *s, uint32_t from)
 {
-	struct pickle_node *n;
-	uint32_t target = pickle_target(s->g, from);
-	int rc = build_node(s, PICKLE_ALIAS, &n);
+	struct pickle *g = s->g;
+	uint32_t target = pickle_target(g, from), at = g->children, *words;
+	int rc;
 
+	g->node[target].shared = 1;
+	if (target == from)
+		return build_node(s, PICKLE_ALIAS, from);
+	rc = build_words(s, 2, &words);
 	if (rc < 0)
 		return rc;
-	n->a = target;
-	n->b = from;
-	s->g->node[target].flags |= PICKLE_SHARED;
-	return 0;
+	words[0] = target;
+	words[1] = from;
+	return build_node(s, (enum pickle_kind)PICKLE_ALIAS_FAR, at);
 }
 
 static int get(struct pickle_parser *s, uint64_t number)
@@ -79,17 +82,20 @@ static void thrown_away(struct pickle_parser *s, uint32_t ref)
 {
 	struct pickle *g = s->g;
 	const struct pickle_call *c = pickle_call(g, ref);
-	struct pickle_node *args;
+	uint32_t count, *words;
 
-	if (c == NULL || g->node[ref].kind == PICKLE_ALIAS)
+	if (c == NULL || pickle_is_alias(&g->node[ref]))
 		return;
 	g->odd.thrown_away++;
-	args = &g->node[pickle_target(g, c->args)];
-	if (args->kind != PICKLE_TUPLE || (args->flags & PICKLE_CALL_SEEN) != 0)
+	if (pickle_kind_of(g, c->args) != PICKLE_TUPLE)
 		return;
-	args->flags |= PICKLE_CALL_SEEN;
-	for (uint32_t i = 0; i < args->b; i++)
-		g->node[pickle_target(g, g->child[args->a + i])].flags |= PICKLE_TOUCHED;
+	words = &g->child[g->node[pickle_target(g, c->args)].a];
+	count = words[0];
+	if (count == 0 || (count & PICKLE_SEEN) != 0)
+		return;
+	words[0] |= PICKLE_SEEN;
+	for (uint32_t i = 1; i <= count; i++)
+		g->node[pickle_target(g, words[i])].touched = 1;
 }
 
 static int pop(struct pickle_parser *s)
@@ -184,35 +190,34 @@ static int step(struct pickle_parser *s)
 	case '2': /* DUP */
 		return build_need(s, 1) < 0 ? -EBADMSG : alias(s, s->stack[s->height - 1]);
 	case 'N':
-		return build_int(s, PICKLE_NONE, 0);
+		return build_node(s, PICKLE_NONE, 0);
 	case 0x88:
 	case 0x89:
-		return build_int(s, PICKLE_BOOL, s->op.op == 0x88);
+		return build_node(s, PICKLE_BOOL, 0);
 	case 'I':
 		return build_decimal(s);
 	case 'J':
-		return build_int(s, PICKLE_INT, (int32_t)(uint32_t)s->op.n);
 	case 'K':
 	case 'M':
-		return build_int(s, PICKLE_INT, (int64_t)s->op.n);
+		return build_node(s, PICKLE_INT, 0);
 	case 0x8a:
 	case 0x8b:
 		return build_long(s);
 	case 'G':
-		return build_float(s);
+		return build_node(s, PICKLE_FLOAT, 0);
 	case 'X':
 	case 0x8c:
 	case 0x8d:
-		return build_text(s, PICKLE_STR);
+		return build_node(s, PICKLE_STR, 0);
 	case 'T':
 	case 'U':
-		return build_text(s, PICKLE_STR8);
+		return build_node(s, PICKLE_STR8, 0);
 	case 'B':
 	case 'C':
 	case 0x8e:
-		return build_text(s, PICKLE_BYTES);
+		return build_node(s, PICKLE_BYTES, 0);
 	case 0x96:
-		return build_text(s, PICKLE_BYTEARRAY);
+		return build_node(s, PICKLE_BYTEARRAY, 0);
 	case ')':
 		return build_tuple(s, PICKLE_TUPLE, 0);
 	case 0x85:
@@ -224,11 +229,11 @@ static int step(struct pickle_parser *s)
 	case 0x91:
 		return tuple_to_mark(s, PICKLE_FROZENSET);
 	case ']':
-		return build_container(s, PICKLE_LIST);
+		return build_node(s, PICKLE_LIST, 0);
 	case '}':
-		return build_container(s, PICKLE_DICT);
+		return build_node(s, PICKLE_DICT, 0);
 	case 0x8f:
-		return build_container(s, PICKLE_SET);
+		return build_node(s, PICKLE_SET, 0);
 	case 'l':
 		return build_container_of(s, PICKLE_LIST, PICKLE_FILL_APPEND);
 	case 'd':
@@ -322,6 +327,7 @@ static void settle(struct pickle_parser *s)
 	shrink(s->g, &s->g->node, &s->g->node_cap, s->g->nodes, sizeof *s->g->node);
 	shrink(s->g, &s->g->child, &s->g->child_cap, s->g->children, sizeof *s->g->child);
 	shrink(s->g, &s->g->call, &s->g->call_cap, s->g->calls, sizeof *s->g->call);
+	shrink(s->g, &s->g->ends, &s->g->ends_cap, s->g->ends_len, sizeof *s->g->ends);
 	shrink(s->g, &s->g->run, &s->g->run_cap, s->g->runs, sizeof *s->g->run);
 }
 
@@ -333,12 +339,14 @@ static int expect(struct pickle_parser *s)
 {
 	struct pickle *g = s->g;
 	size_t n = g->len < s->limits->memory / 8 ? g->len : 0;
-	int rc = build_room(s, &g->child, &g->child_cap, n / 10 + 1, sizeof *g->child);
+	int rc = build_room(s, &g->child, &g->child_cap, n / 4 + 1, sizeof *g->child);
 
 	if (rc == 0)
-		rc = build_room(s, &g->node, &g->node_cap, n / 5 + 1, sizeof *g->node);
+		rc = build_room(s, &g->node, &g->node_cap, n / 4 + 1, sizeof *g->node);
 	if (rc == 0)
-		rc = build_room(s, &g->call, &g->call_cap, n / 35 + 1, sizeof *g->call);
+		rc = build_room(s, &g->call, &g->call_cap, n / 24 + 1, sizeof *g->call);
+	if (rc == 0)
+		g->child[g->children++] = 0;
 	return rc;
 }
 

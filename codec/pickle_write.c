@@ -181,6 +181,7 @@ static int put_global(struct writer *w, const struct pickle_global *what)
 static int put_leaf(struct writer *w, uint32_t node)
 {
 	const struct pickle_node *n = &w->g->node[node];
+	int64_t v = 0;
 	size_t len;
 	const char *p = pickle_text(w->g, node, &len);
 	int rc;
@@ -189,11 +190,13 @@ static int put_leaf(struct writer *w, uint32_t node)
 	case PICKLE_NONE:
 		return PUT(w, "N");
 	case PICKLE_BOOL:
-		return n->i != 0 ? PUT(w, "\x88") : PUT(w, "\x89");
+		pickle_int(w->g, node, &v);
+		return v != 0 ? PUT(w, "\x88") : PUT(w, "\x89");
 	case PICKLE_INT:
-		return put_int(w, n->i);
+		pickle_int(w->g, node, &v);
+		return put_int(w, v);
 	case PICKLE_FLOAT:
-		return put_float(w, n->f);
+		return put_float(w, pickle_float(w->g, node));
 	case PICKLE_LONG:
 		rc = len < 256 ? put_counted(w, "\x8a", 1, p, len) : put_counted(w, "\x8b", 4, p, len);
 		break;
@@ -224,13 +227,19 @@ static int put_leaf(struct writer *w, uint32_t node)
 static uint32_t parts_of(const struct writer *w, uint32_t node)
 {
 	const struct pickle_node *n = &w->g->node[node];
-	const struct pickle_edit *x = pickle_edit_of(w->edits, node);
+	const struct pickle_edit *x;
+	uint32_t count;
 
 	switch (n->kind) {
 	case PICKLE_TUPLE:
-		return x != NULL && x->kind == EDIT_KEEP ? (uint32_t)x->text_len : n->b;
+		x = pickle_edit_of(w->edits, node);
+		if (x != NULL && x->kind == EDIT_KEEP)
+			return (uint32_t)x->text_len;
+		pickle_children(w->g, node, &count);
+		return count;
 	case PICKLE_FROZENSET:
-		return n->b;
+		pickle_children(w->g, node, &count);
+		return count;
 	case PICKLE_REDUCE:
 	case PICKLE_NEWOBJ:
 		return 2;
@@ -268,11 +277,11 @@ static uint32_t part_of(const struct writer *w, uint32_t node, uint32_t i)
 	const struct pickle_call *c;
 
 	if (n->kind == PICKLE_TUPLE || n->kind == PICKLE_FROZENSET)
-		return w->g->child[n->a + i];
+		return w->g->child[n->a + 1 + i];
 	c = &w->g->call[n->a];
 	if (n->kind == PICKLE_PERSID || i == 1)
 		return c->args;
-	return i == 0 ? c->callable : c->kwargs;
+	return i == 0 ? c->callable : c[1].args;
 }
 
 /* The opcode that makes a value of its parts. A SET is made after its members. */
@@ -363,7 +372,7 @@ static int begin(struct writer *w, uint32_t raw)
 			return 0;
 		}
 		w->state[node] |= SEEN;
-		if ((n->flags & PICKLE_TOUCHED) != 0 && !is_leaf((enum pickle_kind)n->kind))
+		if (n->touched && !is_leaf((enum pickle_kind)n->kind))
 			return ckpt_fail(ENOTSUP, "pickle: the value at byte %u was finished by a call",
 					n->pos);
 		rc = w->visit != NULL ? w->visit(w->arg, node) : 0;

@@ -101,38 +101,13 @@ static int storage_place(const struct torch_object *o, const char *key, size_t l
 	return 0;
 }
 
-static int grow_places(struct torch_object *o)
-{
-	size_t n = o->places > 0 ? 4 * o->places : 64; /* few rounds: each looks at every key */
-	uint32_t *now = calloc(n, sizeof *now);
-
-	if (now == NULL)
-		return ckpt_fail(ENOMEM, "out of memory for the storages of a pickle");
-	free(o->place);
-	o->place = now;
-	o->places = n;
-	for (uint32_t i = 0; i < o->storages; i++) {
-		size_t at;
-		int rc = storage_place(o, o->storage[i].key, o->storage[i].key_len, &at);
-
-		if (rc < 0)
-			return rc;
-		o->place[at] = i + 1;
-	}
-	return 0;
-}
-
 /* Enters the storage s, or finds it: *number. torch takes the first mention for true; others must agree on the size. */
 static int enter_storage(
 		struct torch_object *o, const struct torch_storage *s, uint32_t node, uint32_t *number)
 {
 	size_t at;
-	int rc = 0;
+	int rc = storage_place(o, s->key, s->key_len, &at);
 
-	if (2 * ((size_t)o->storages + 1) > o->places)
-		rc = grow_places(o);
-	if (rc == 0)
-		rc = storage_place(o, s->key, s->key_len, &at);
 	if (rc < 0)
 		return rc;
 	if (o->place[at] != 0) {
@@ -141,9 +116,6 @@ static int enter_storage(
 			return torch_bad(o, node, "its storage was of another size before");
 		return 0;
 	}
-	rc = torch_room(&o->storage, &o->storage_cap, (size_t)o->storages + 1, sizeof *o->storage);
-	if (rc < 0)
-		return rc;
 	*number = o->storages;
 	o->storage[o->storages++] = *s;
 	o->place[at] = o->storages;
@@ -184,8 +156,6 @@ static int take_mention(struct torch_object *o, uint32_t node)
 			s.bytes > INT64_MAX)
 		return torch_bad(o, node, "its storage is larger than can be");
 	rc = enter_storage(o, &s, node, &number);
-	if (rc == 0)
-		rc = torch_room(&o->mention, &o->mention_cap, (size_t)o->mentions + 1, sizeof *o->mention);
 	if (rc < 0)
 		return rc;
 	o->mention[o->mentions++] = (struct torch_mention){ node, number, c[1], c[2], c[3] };
@@ -221,9 +191,51 @@ static void settle(void *p, size_t *cap, size_t len, size_t size)
 
 size_t torch_object_memory(const struct torch_object *o)
 {
-	return sizeof *o + 2 * ((size_t)pickle_globals(o->g) + 1) + o->storage_cap * sizeof *o->storage +
-	       o->mention_cap * sizeof *o->mention + o->tensor_cap * sizeof *o->tensor +
-	       o->dims_cap * sizeof *o->dims + o->places * sizeof *o->place;
+	return sizeof *o + 2 * ((size_t)pickle_globals(o->g) + 1) + o->storages * sizeof *o->storage +
+	       o->mentions * sizeof *o->mention + o->tensors * sizeof *o->tensor +
+	       o->dims_len * sizeof *o->dims + o->places * sizeof *o->place;
+}
+
+static int too_large(size_t most)
+{
+	return ckpt_fail(EFBIG, "its tensors take more than %zu bytes of memory", most);
+}
+
+/*
+ * Arrays as long as they can become, but for the dimensions: memory that is not touched costs nothing, and
+ * growing step by step leaves holes.
+ */
+static int expect(struct torch_object *o, size_t most)
+{
+	const uint32_t *args;
+	uint32_t n;
+	size_t ids = 0, calls = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < o->g->nodes; i++) {
+		enum torch_known known;
+
+		ids += o->g->node[i].kind == PICKLE_PERSID;
+		if (o->g->node[i].kind != PICKLE_REDUCE)
+			continue;
+		known = torch_call_of(o, i, &args, &n);
+		calls += known >= KNOWN_TENSOR && known <= KNOWN_DEVICE_CPU;
+	}
+	o->places = 64;
+	while (o->places < 2 * ids)
+		o->places *= 2;
+	if (most > 0 && ids * sizeof *o->mention + calls * sizeof *o->tensor + o->places * sizeof *o->place > most)
+		return too_large(most);
+	o->place = calloc(o->places, sizeof *o->place);
+	if (o->place == NULL)
+		rc = ckpt_fail(ENOMEM, "out of memory for the storages of a pickle");
+	if (rc == 0)
+		rc = torch_room(&o->storage, &o->storage_cap, ids + 1, sizeof *o->storage);
+	if (rc == 0)
+		rc = torch_room(&o->mention, &o->mention_cap, ids + 1, sizeof *o->mention);
+	if (rc == 0)
+		rc = torch_room(&o->tensor, &o->tensor_cap, calls + 1, sizeof *o->tensor);
+	return rc < 0 ? rc : torch_room(&o->dims, &o->dims_cap, 2 * calls + 1, sizeof *o->dims);
 }
 
 int torch_object_new(const struct pickle *g, size_t most, struct torch_object **out)
@@ -239,12 +251,10 @@ int torch_object_new(const struct pickle *g, size_t most, struct torch_object **
 	o->dtype = malloc(globals);
 	if (o->known == NULL || o->dtype == NULL)
 		rc = ckpt_fail(ENOMEM, "out of memory for an object");
-	if (rc == 0)
-		rc = torch_room(&o->dims, &o->dims_cap, 1, sizeof *o->dims);
-	if (rc == 0)
-		rc = grow_places(o);
 	for (uint32_t i = 0; rc == 0 && i + 1 < globals; i++)
 		o->known[i] = (uint8_t)torch_known_name(pickle_global_at(g, i), &o->dtype[i]);
+	if (rc == 0)
+		rc = expect(o, most);
 	for (uint32_t i = 0; rc == 0 && i < pickle_count(g); i++) {
 		if (g->node[i].kind == PICKLE_PERSID)
 			rc = take_mention(o, i);
@@ -253,7 +263,7 @@ int torch_object_new(const struct pickle *g, size_t most, struct torch_object **
 		else
 			continue;
 		if (rc == 0 && most > 0 && torch_object_memory(o) > most)
-			rc = ckpt_fail(EFBIG, "its tensors take more than %zu bytes of memory", most);
+			rc = too_large(most);
 	}
 	if (rc < 0) {
 		torch_object_free(o);

@@ -191,7 +191,7 @@ static int put_key(const struct torch_object *o, uint8_t relation, uint32_t key,
 	case PICKLE_NONE:
 		return byte_buf_text(out, "None");
 	case PICKLE_FLOAT:
-		return byte_buf_format(out, "%.17g", pickle_node(g, pickle_target(g, key))->f);
+		return byte_buf_format(out, "%.17g", pickle_float(g, key));
 	case PICKLE_TUPLE:
 		return byte_buf_text(out, "<tuple>");
 	default:

@@ -54,12 +54,15 @@ static bool is_dead(const struct freeing *f, uint64_t id)
 	return id <= f->max && (f->dead[id / 64] >> (id % 64) & 1);
 }
 
-/* One more dependent. 1, 0 when it is none that can be moved, -errno. Chunks lock held. */
+/*
+ * One more dependent. 1, 0 when it is none that can be moved, -errno. Chunks lock held.  What came in since the collection began
+ * may be uncommitted, and may be staged in a moment without the chunk that it would lean on: it is no heir and has none.
+ */
 static int gather_one(struct freeing *f, uint64_t id)
 {
 	struct moved *m = &f->v[f->n];
 
-	if (f->n == HEIRS || is_dead(f, id) || chunk_maybe_staged(f->s, id))
+	if (f->n == HEIRS || id > f->max || is_dead(f, id) || chunk_maybe_staged(f->s, id))
 		return 0;
 	*m = (struct moved){ .id = id };
 	int rc = chunk_head_locked(f->s, id, &m->was);

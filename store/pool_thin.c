@@ -160,12 +160,25 @@ static int encode_all(struct thin *t)
 	return rc;
 }
 
-/* Is the member's manifest what was found? 1, 0, -errno. In a transaction. */
+/*
+ * Is the member what was found? 1, 0, -errno. In a transaction.  An append leaves its piece as it is and adds to it, in the
+ * same version: then the piece alone is not the whole content any more.
+ */
 static int same(struct thin *t, const struct pool_member *m)
 {
 	struct manifest_row row = { 0 };
-	int rc = manifest_find(t->s, m->version, 0, &row);
+	sqlite3_stmt *st = meta_stmt(t->s, "SELECT 1 FROM version WHERE id = ?1 AND size = ?2 AND content IS NULL");
+	int rc;
 
+	if (!st)
+		return meta_fail(t->s);
+	sqlite3_bind_int64(st, 1, (int64_t)m->version);
+	sqlite3_bind_int64(st, 2, m->len);
+	rc = meta_step(t->s, st);
+	if (rc <= 0)
+		return rc;
+	sqlite3_reset(st);
+	rc = manifest_find(t->s, m->version, 0, &row);
 	if (rc)
 		return rc;
 	rc = row.n == 1 && row.off == 0 && row.pieces[0].id == t->row.chunk && row.pieces[0].off == m->at &&

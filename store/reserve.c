@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "codec/ckpt_error.h"
@@ -19,6 +20,15 @@ enum {
 	GRAIN = 64 << 10,        /* it is a multiple of this */
 	LEAST = 256 << 10,       /* less helps nobody */
 };
+static const int64_t FRESH_NS = 2000000000; /* how long what was given up may still be there */
+
+static int64_t monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 bool reserve_disk(const char *dir, uint64_t *avail, uint64_t *total)
 {
@@ -84,29 +94,8 @@ static void sizes(const struct reserve *r, uint64_t has, uint64_t *want, uint64_
 	*can -= *can % GRAIN;
 }
 
-static void take(struct reserve *r)
-{
-	uint64_t want, can;
-
-	pthread_mutex_lock(&r->lock);
-	if (r->fd >= 0) {
-		uint64_t has = held(r), least = r->gone ? RESERVE_CLOSED : LEAST;
-
-		sizes(r, has, &want, &can);
-		if (least > want)
-			least = want;
-		/* Once given up it is not taken back for a trifle, to be given up at the next write. */
-		if ((has > want && set_aside(r, has, want)) || (can > has && can >= least && set_aside(r, has, can)))
-			has = has > want ? want : can;
-		if (has >= want)
-			r->gone = false;
-		atomic_store(&r->short_of, has < want);
-		atomic_store(&r->none, has == 0 && want > 0);
-	}
-	pthread_mutex_unlock(&r->lock);
-}
-
-int reserve_open(struct reserve *r)
+/* Without an inode left for it there is no reserve, for now. Lock held. */
+static int open_file(struct reserve *r)
 {
 	char *path = NULL;
 
@@ -116,11 +105,40 @@ int reserve_open(struct reserve *r)
 	int err = errno;
 
 	free(path);
-	/* Without an inode left for it there is no reserve; the store opens and is short of space. */
-	if (r->fd < 0 && err != ENOSPC && err != EDQUOT)
-		return ckpt_fail(err, "can't open '%s/reserve': %s", r->dir, strerror(err));
-	take(r);
+	return r->fd < 0 ? ckpt_fail(err, "can't open '%s/reserve': %s", r->dir, strerror(err)) : 0;
+}
+
+/* Lock held. */
+static int take(struct reserve *r)
+{
+	uint64_t want, can;
+	int rc = r->fd < 0 ? open_file(r) : 0;
+
+	if (rc)
+		return rc;
+	uint64_t has = held(r), least = r->gone ? RESERVE_CLOSED : LEAST;
+
+	sizes(r, has, &want, &can);
+	if (least > want)
+		least = want;
+	/* Once given up it is not taken back for a trifle, to be given up at the next write. */
+	if ((has > want && set_aside(r, has, want)) || (can > has && can >= least && set_aside(r, has, can)))
+		has = has > want ? want : can;
+	if (has >= want)
+		r->gone = false;
+	atomic_store(&r->short_of, has < want);
+	atomic_store(&r->none, has == 0 && want > 0);
 	return 0;
+}
+
+int reserve_open(struct reserve *r)
+{
+	pthread_mutex_lock(&r->lock);
+	int rc = take(r);
+
+	pthread_mutex_unlock(&r->lock);
+	/* The store opens and is short of space; the ticks try again. */
+	return rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
 }
 
 bool reserve_give_up(struct reserve *r)
@@ -130,24 +148,33 @@ bool reserve_give_up(struct reserve *r)
 
 	pthread_mutex_lock(&r->lock);
 	if (!atomic_load(&r->none)) {
-		/* The sync makes filesystems that hold freed blocks until their own commit hand them out. */
 		cut = ftruncate(r->fd, 0) == 0;
-		fsync(r->fd);
 		atomic_store(&r->none, true);
 		atomic_store(&r->short_of, true);
 		r->gone = true;
+		if (cut)
+			r->given_ns = monotonic();
 	}
+	/* Both databases may meet the full disk at once: who comes second finds the room that the first one made. */
+	bool won = r->given_ns && monotonic() - r->given_ns < FRESH_NS;
+
 	pthread_mutex_unlock(&r->lock);
-	if (cut)
+	if (cut) {
+		/* Makes filesystems that hold freed blocks until their own commit hand them out.  A full disk may take its time. */
+		fsync(r->fd);
 		ckpt_log(LOG_WARNING, "store '%s': the disk is full, the reserve is in use", r->dir);
+	}
 	errno = saved;
-	return cut;
+	return won;
 }
 
 void reserve_tick(struct reserve *r)
 {
-	if (atomic_load(&r->short_of))
-		take(r);
+	/* Whoever has the lock takes or gives up at this moment: neither is to be waited for. */
+	if (!atomic_load(&r->short_of) || pthread_mutex_trylock(&r->lock))
+		return;
+	take(r);
+	pthread_mutex_unlock(&r->lock);
 }
 
 void reserve_close(struct reserve *r, bool keep)

@@ -8,7 +8,7 @@
  *
  *   taken ---- a write meets a full disk ----> given up ---- reserve_tick() finds room ----> taken
  *
- * Any thread; the lock is innermost.
+ * Any thread; the lock is innermost, and nobody waits for a sync with it held.
  */
 #ifndef RESERVE_INTERNAL_H
 #define RESERVE_INTERNAL_H
@@ -27,15 +27,16 @@ struct reserve {
 	pthread_mutex_t lock;    /* guards the rest, and the size of the file */
 	int fd;
 	bool gone;               /* given up, and not as it should be since */
+	int64_t given_ns;        /* CLOCK_MONOTONIC when it was given up last; 0 never */
 };
 
 /* With nothing set aside yet; `none` as given. */
 void reserve_init(struct reserve *r, const char *dir, bool none);
-/* Opens the file and sets aside what there is room for. 0, or -errno when the file can't be opened for another reason. */
+/* Opens the file and sets aside what there is room for. 0, also where there is no room for a file; -errno: it can't be opened. */
 int reserve_open(struct reserve *r);
-/* Cuts the file. False: there was nothing, so nothing is won. Keeps errno. */
+/* Cuts the file. True: a write may find room now. False: there was nothing, so nothing is won. Keeps errno. */
 bool reserve_give_up(struct reserve *r);
-/* Sets aside again what is missing when there is room for it. Cheap when nothing is. */
+/* Sets aside again what is missing when there is room for it. Waits for nobody; cheap when nothing is missing. */
 void reserve_tick(struct reserve *r);
 /* With `keep`: leaves the file as it is (a store that failed); else cuts it to RESERVE_CLOSED. */
 void reserve_close(struct reserve *r, bool keep);

@@ -45,7 +45,7 @@ EOP
 # .clang-format is what an editor is told; people break lines where they read best, so only a file that is far from it fails.
 formatted() {
 	local f bad=0 n all
-	for f in codec/*.[ch] store/*.[ch] fs/*.[ch] cli/*.[ch]; do
+	for f in codec/*.[ch] store/*.[ch] fs/*.[ch] torchbridge/*.[ch] cli/*.[ch]; do
 		[[ $f == *_loops.h ]] && continue # one long macro
 		all=$(wc -l <"$f")
 		n=$(clang-format "$f" | diff - "$f" | grep -c '^>')
@@ -54,8 +54,8 @@ formatted() {
 	return $bad
 }
 blanks() { # trailing blanks, missing last newlines
-	! grep -nE '[[:blank:]]+$' -r --include='*.[ch]' --include='*.sh' --include='*.py' --include='*.[0-9]' \
-		codec store fs cli tests man Makefile README.md
+	! grep -nE '[[:blank:]]+$' -r --include='*.[ch]' --include='*.sh' --include='*.py' --include='*.cc' --include='*.[0-9]' \
+		codec store fs torchbridge cli tests man Makefile README.md
 }
 checked_shell() { shells | xargs shellcheck -x -S warning -e SC1091,SC2034,SC2154; }
 

@@ -114,7 +114,7 @@ static void make_tables(void)
 	static void decode_##name(const uint8_t *p, size_t n, double *out)                                   \
 	{                                                                                                    \
 		for (size_t i = 0; i < n; i++)                                                               \
-			out[i] = name[p[i]];                                                                 \
+			out[i] = (name)[p[i]];                                                               \
 	}
 DECODE_TABLE(e4m3fn)
 DECODE_TABLE(e5m2)

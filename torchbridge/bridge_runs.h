@@ -63,7 +63,7 @@ struct bridge_component {
 	bool whole;       /* it is that file as it is; else bridge_runs_open() makes it */
 	const char *from; /* where in the file: "state_dict"; "" for all; for people */
 	uint64_t size;    /* exact, of the source as it was when it was scanned */
-	uint64_t mtime_ns;
+	uint64_t mtime_ns;     /* of `source` */
 };
 
 struct bridge_experience {

@@ -18,7 +18,7 @@
 
 #include "codec/ckpt_error.h"
 
-enum { NAME_MAX_LEN = 200, NUMBERS_MAX = 1 << 16, MATRIX_MAX = 1024, COLLECT_DEPTH = 6 };
+enum { NAME_MAX_LEN = 200, NUMBERS_MAX = 1 << 16, MATRIX_MAX = RUNS_MATRIX_MAX, COLLECT_DEPTH = 6 };
 
 /* All items of a list as numbers: *out is malloc()ed. False when one is none, or there are none. */
 static bool numbers(

@@ -268,7 +268,7 @@ static int state(struct runs_arena *a, struct runs_experience *e)
 }
 
 /* The files that the shards of a component lie in: those that .metadata needs, in its order. */
-static int sources(struct bridge_runs *r, struct runs_item *it)
+static int sources(struct bridge_runs *r, const struct runs_experience *e, struct runs_item *it)
 {
 	const struct runs_fact *fact = it->file->fact;
 	char *dir = runs_text(&r->arena, it->file->path, strlen(it->file->path) - strlen(it->file->name));
@@ -284,8 +284,11 @@ static int sources(struct bridge_runs *r, struct runs_item *it)
 			return -ENOMEM;
 	}
 	if (fact->needs > 0) {
+		const struct runs_file *first = named(e, fact->need[0].name);
+
 		it->source = path;
 		it->pub.source = path[0];
+		it->pub.mtime_ns = first != NULL ? first->mtime_ns : it->pub.mtime_ns;
 		it->pub.sources = (uint32_t)fact->needs;
 	}
 	return 0;
@@ -319,7 +322,7 @@ int runs_components(struct bridge_runs *r, struct runs_experience *e)
 	}
 	for (size_t i = 0; i < s.n && rc == 0; i++)
 		if (e->item[i].part != NULL && e->item[i].part->how == RUNS_SHARDS)
-			rc = sources(r, &e->item[i]);
+			rc = sources(r, e, &e->item[i]);
 	free(s.item);
 	free(s.taken);
 	return rc;

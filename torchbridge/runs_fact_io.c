@@ -281,6 +281,16 @@ static void *get_items(struct from *s, size_t count, size_t least, size_t size)
 	return p;
 }
 
+/* A number that is none, or from 0 to max. */
+static int64_t get_number(struct from *s, int64_t max)
+{
+	int64_t v = (int64_t)get(s, 8);
+
+	if (v != RUNS_NONE && (v < 0 || v > max))
+		s->bad = true;
+	return v;
+}
+
 static int damaged(const struct from *s)
 {
 	return s->bad || s->p != s->end ? ckpt_fail(EBADMSG, "remembered facts are damaged") : 0;
@@ -299,9 +309,9 @@ int runs_fact_read(struct runs_arena *a, const uint8_t *p, size_t len, struct ru
 	f.framework = (int8_t)p[5];
 	f.has_history = p[6] != 0;
 	s.p += 7;
-	f.experience = (int64_t)get(&s, 8);
-	f.epoch = (int64_t)get(&s, 8);
-	f.step = (int64_t)get(&s, 8);
+	f.experience = get_number(&s, INT64_MAX);
+	f.epoch = get_number(&s, INT64_MAX);
+	f.step = get_number(&s, INT64_MAX);
 	f.shape = get(&s, 8);
 	f.best_value = get_double(&s);
 	f.why = get_text(&s);
@@ -355,6 +365,7 @@ int runs_history_read(struct runs_arena *a, const uint8_t *p, size_t len, struct
 	if (len < 3 || memcmp(p, "RH1", 3) != 0)
 		return ckpt_fail(EBADMSG, "remembered facts are damaged");
 	h.count = get(&s, 4);
+	s.bad |= h.count > RUNS_HISTORY_MAX;
 	names = get(&s, 4);
 	name = get_items(&s, names, 2, sizeof *name);
 	for (size_t i = 0; i < names && !s.bad; i++)
@@ -369,11 +380,14 @@ int runs_history_read(struct runs_arena *a, const uint8_t *p, size_t len, struct
 			break;
 		}
 		r->name = name[n];
-		r->task = (int64_t)get(&s, 8);
-		r->back = (int64_t)get(&s, 8);
-		r->epoch = (int64_t)get(&s, 8);
-		r->step = (int64_t)get(&s, 8);
+		r->task = get_number(&s, RUNS_MATRIX_MAX - 1);
+		r->back = get_number(&s, r->task != RUNS_NONE ? RUNS_MATRIX_MAX - 1 : INT32_MAX);
+		r->epoch = get_number(&s, INT64_MAX);
+		r->step = get_number(&s, INT64_MAX);
 		r->value = get_double(&s);
+		/* A matrix is one of places, its columns named "accuracy/task_0", .. */
+		if (r->task != RUNS_NONE && (r->back == RUNS_NONE || strchr(r->name, '/') == NULL))
+			s.bad = true;
 	}
 	if (damaged(&s) < 0)
 		return -EBADMSG;

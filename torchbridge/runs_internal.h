@@ -25,6 +25,7 @@ enum {
 	RUNS_REFS_MAX = 4096,       /* values of one component */
 	RUNS_SCALARS_MAX = 256,     /* metrics that one checkpoint gives for its own experience */
 	RUNS_HISTORY_MAX = 1 << 18, /* metrics of earlier experiences in one file */
+	RUNS_MATRIX_MAX = 1024,     /* rows and columns of an accuracy matrix */
 	RUNS_DEPTH_MAX = 64,        /* of values that are written as JSON or looked through for metrics */
 };
 

@@ -16,7 +16,7 @@
 
 #include "codec/ckpt_error.h"
 
-enum { PATH_LEN = 200, DEPTH = 6, ROWS_MAX = 1024, COLUMNS_MAX = 256 };
+enum { PATH_LEN = 200, DEPTH = 6, ROWS_MAX = RUNS_MATRIX_MAX, COLUMNS_MAX = 256 };
 
 static int set_best(struct runs_making *m, json_t *root)
 {

@@ -22,7 +22,10 @@
 
 #include "codec/ckpt_error.h"
 
-enum { NAMES_MAX = 4096 };
+enum {
+	NAMES_MAX = 4096,
+	CELLS_MAX = 1 << 25, /* of metrics.csv: most are empty where there are many */
+};
 
 struct row {
 	int64_t experience;
@@ -190,9 +193,9 @@ static int history(struct table *t, struct runs_run *run, const struct runs_hist
 		 * one's.
 		 */
 		for (size_t k = i; k < end && rc == 0; k++)
-			if (h->record[k].back == 0 || rows <= from + 1)
+			if (h->record[k].back == 0 || rows - 1 <= from)
 				rc = put(t, from - h->record[k].back, h->record[k].name, h->record[k].value);
-		if (rc == 0 && r->task != RUNS_NONE && rows <= from + 1) {
+		if (rc == 0 && r->task != RUNS_NONE && rows - 1 <= from) {
 			run->matrix = true;
 			rc = matrix(t, run, r, end - i, from, rows);
 		}
@@ -324,8 +327,15 @@ static int value(struct byte_buf *out, double v)
 int bridge_runs_csv(const struct bridge_runs *r, size_t run, struct byte_buf *out)
 {
 	const struct runs_run *x = &r->run[run];
-	int rc = byte_buf_text(out, x->by_step ? "step" : "experience");
+	size_t lines = 0;
+	int rc;
 
+	for (size_t i = 0; i < x->metrics; i++)
+		lines += i == 0 || x->metric[i - 1].experience != x->metric[i].experience;
+	if (x->names > 0 && lines > CELLS_MAX / x->names)
+		return ckpt_fail(EFBIG, "the metrics of \"%s\" are too many for a table: %zu by %zu", x->pub.path,
+				lines, x->names);
+	rc = byte_buf_text(out, x->by_step ? "step" : "experience");
 	for (size_t i = 0; i < x->names && rc == 0; i++) {
 		rc = byte_buf_text(out, ",");
 		if (rc == 0)

@@ -107,7 +107,7 @@ static int grid(const struct frame *f, struct byte_buf *out)
 	double step = tick(f->y1 - f->y0, 4), y = ceil(f->y0 / step) * step;
 	int rc = 0;
 
-	for (int i = 0; i < 12 && y <= f->y1 + step * 1e-9 && rc == 0; i++, y += step) {
+	for (int i = 0; i < 12 && y <= f->y1 + step * 1e-9 && rc == 0; i++) {
 		double at = at_y(f, y);
 
 		rc = byte_buf_format(out,
@@ -118,13 +118,16 @@ static int grid(const struct frame *f, struct byte_buf *out)
 			rc = label(out, fabs(y) < step * 1e-9 ? 0 : y);
 		if (rc == 0)
 			rc = byte_buf_text(out, "</text>");
+		y += step;
 	}
 	step = f->x1 > f->x0 ? tick(f->x1 - f->x0, f->right - f->left > 500 ? 8 : 4) : 1;
 	step = step < 1 ? 1 : step;
 	y = ceil(f->x0 / step) * step;
-	for (int i = 0; i < 20 && y <= f->x1 && rc == 0; i++, y += step)
+	for (int i = 0; i < 20 && y <= f->x1 && rc == 0; i++) {
 		rc = byte_buf_format(out, "<text class=\"c\" x=\"%.1f\" y=\"%.1f\">%.0f</text>", at_x(f, y),
 				f->bottom + 18, y);
+		y += step;
+	}
 	return rc;
 }
 

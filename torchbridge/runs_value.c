@@ -210,18 +210,19 @@ bool runs_number(const struct torch_file *f, struct runs_reader *r, uint32_t ref
 	struct byte_buf bytes = { 0 };
 	struct torch_array a;
 	uint64_t count = 0;
+	int64_t v;
 	int dtype = -1;
 	bool ok = false;
 
 	switch (torch_kind_of(o, ref)) {
 	case TORCH_IS_BOOL:
 	case TORCH_IS_INT:
-		ok = pickle_int(g, ref, &(int64_t){ 0 });
+		ok = pickle_int(g, ref, &v);
 		if (ok)
-			*out = (double)pickle_node(g, pickle_target(g, ref))->i;
+			*out = (double)v;
 		return ok;
 	case TORCH_IS_FLOAT:
-		*out = pickle_node(g, pickle_target(g, ref))->f;
+		*out = pickle_float(g, ref);
 		return true;
 	case TORCH_IS_TENSOR:
 		ok = small_tensor(f, r, ref, &bytes, &dtype, &count);
@@ -317,7 +318,7 @@ static int leaf(const struct torch_file *f, struct runs_reader *r, uint32_t ref,
 			return byte_buf_format(out, "%lld", (long long)i);
 		return byte_buf_text(out, "null");
 	case TORCH_IS_FLOAT:
-		return runs_json_number(out, pickle_node(g, pickle_target(g, ref))->f);
+		return runs_json_number(out, pickle_float(g, ref));
 	case TORCH_IS_STR:
 		text = pickle_text(g, ref, &len);
 		return runs_json_string(out, text, len);

@@ -243,7 +243,7 @@ static int put_tensor(const struct view_header *h, const struct item *x, uint64_
 				(unsigned long long)t->size[i] << (t->packed && i + 1 == t->ndim));
 	if (rc == 0)
 		rc = byte_buf_format(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
-				(unsigned long long)(at + t->bytes));
+				(unsigned long long)at + t->bytes);
 	return rc;
 }
 

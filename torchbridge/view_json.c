@@ -396,7 +396,7 @@ static int tensor_row(struct json *j, const struct view_row *row)
 
 static bool is_tensor(const struct view_row *row)
 {
-	return row->kind <= ROW_NPY && row->kind != ROW_VALUE;
+	return row->kind <= ROW_NPY;
 }
 
 static int put_row(void *arg, const struct view_row *row)

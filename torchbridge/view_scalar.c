@@ -99,7 +99,7 @@ static bool number(const struct pickle *g, uint32_t ref, double *out)
 	int64_t v;
 
 	if (pickle_kind_of(g, ref) == PICKLE_FLOAT) {
-		*out = pickle_node(g, pickle_target(g, ref))->f;
+		*out = pickle_float(g, ref);
 		return true;
 	}
 	if (!pickle_int(g, ref, &v))
@@ -431,7 +431,7 @@ int view_scalar(const struct torch_object *o, uint32_t ref, struct byte_buf *out
 		p = pickle_text(g, ref, &len);
 		return put_long((const uint8_t *)p, len, out);
 	case TORCH_IS_FLOAT:
-		return view_float(pickle_node(g, pickle_target(g, ref))->f, false, out);
+		return view_float(pickle_float(g, ref), false, out);
 	case TORCH_IS_COMPLEX:
 		if (!complex_parts(o, ref, part))
 			break;

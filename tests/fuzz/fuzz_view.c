@@ -87,7 +87,7 @@ static int take(void *arg, const char *name, size_t len, mode_t type)
 	if (!path)
 		abort();
 	memcpy(path, w->at, up);
-	memcpy(path + up, "/", up > 0);
+	memcpy(path + up, "/", (size_t)(up > 0));
 	memcpy(path + up + (up > 0), name, len);
 	path[up + (up > 0) + len] = '\0';
 	w->names[w->n++] = path;

@@ -29,6 +29,9 @@ for program in "$build"/fuzz_*; do
 	else
 		how=(-seed=1 "-runs=$runs" "$work")
 	fi
+	# Some make seeds of their own out of those that are there.
+	FUZZ_MADE=$seeds/$name "$program" -runs=0 "$seeds/$name" >"$build/$name.log" 2>&1
+	[ ! -f "$seeds/$name.dict" ] || how+=("-dict=$seeds/$name.dict")
 	if ASAN_OPTIONS=allocator_may_return_null=1 "$program" "${how[@]}" "$seeds/$name" -max_len=65536 -timeout=120 \
 		-rss_limit_mb=2048 -artifact_prefix="$build/found/$name-" >"$build/$name.log" 2>&1; then
 		echo "ok $n - $name"

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "codec/ckpt_error.h"
+#include "store/meta_internal.h"
 #include "store/store_admin.h"
 #include "store/store_file.h"
 #include "store/store_internal.h"
@@ -224,6 +225,17 @@ static int use_it(struct store *s)
 	return rc;
 }
 
+/* Versions under way, or held by somebody, when it happened: none of them is anybody's after an opening. */
+static bool leftovers(struct store *s)
+{
+	meta_lock(s);
+	sqlite3_stmt *st = meta_stmt(s, "SELECT 1 FROM draft");
+	int rc = st ? meta_step(s, st) : 1;
+
+	meta_unlock(s);
+	return rc != 0;
+}
+
 static const char *verified(struct store *s, const char *when)
 {
 	struct store_verify_result res;
@@ -280,7 +292,7 @@ const char *world_check(const struct world *w, struct disk *d, size_t lo, size_t
 				lo, hi, fits, w->nsteps, low, high);
 		goto close;
 	}
-	wrong = verified(s, "after recovery");
+	wrong = leftovers(s) ? complain("after recovery there are drafts") : verified(s, "after recovery");
 	if (!wrong && use) {
 		rc = use_it(s);
 		wrong = rc ? complain("after recovery a change fails: %s", ckpt_errmsg()) : verified(s, "after a change");

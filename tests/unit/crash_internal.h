@@ -1,5 +1,5 @@
 /*
- * crash_internal.h: what crash_model.c, crash_work.c and crash_check.c share.
+ * crash_internal.h: what crash_model.c, crash_work.c, crash_tree.c and crash_check.c share.
  */
 #ifndef CRASH_INTERNAL_H
 #define CRASH_INTERNAL_H
@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "crash_model.h"
+#include "store/store_tree.h"
 
 /* The bytes of a file, shared by the steps in which it has them. */
 struct content {
@@ -42,5 +43,23 @@ struct item *item_add(struct tree_state *t, const char *path, uint32_t type, uin
 void item_remove(struct tree_state *t, const char *path);
 /* Of all names of the file. */
 void item_set_content(struct tree_state *t, uint64_t ino, struct content *c);
+
+/* --- crash_tree.c --------------------------------------------------------------------------------- */
+
+enum { CRASH_PATH = 48, CRASH_FILES = 7 }; /* bytes of a path; names that files have */
+
+/* In the store: the directory of a path and its last name, or the file. 0 or -errno. */
+int world_parent(struct store *s, const char *path, uint64_t *parent, const char **name);
+int world_lookup(struct store *s, const char *path, struct store_attr *out);
+/* A path for a file named `stem` and a number below n, in one of the directories that there are. */
+void world_path(struct world *w, char *path, const char *stem, unsigned n);
+/* Any item of this type; NULL: there is none. The slow file is left alone. */
+struct item *world_pick(struct world *w, uint32_t type);
+
+/* Operations: 0 or -errno, as world_step(). */
+int op_rename(struct world *w); /* a file, over another or in exchange with it */
+int op_unlink(struct world *w);
+int op_dir(struct world *w);    /* makes or removes one */
+int op_small(struct world *w);  /* a symbolic link, a further name or an attribute */
 
 #endif

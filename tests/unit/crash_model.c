@@ -288,6 +288,7 @@ int world_close(struct world *w)
 	if (!s)
 		return 0;
 	drop_slow(w);
+	w->held = 0;
 	w->s = NULL;
 	int rc = store_close(s);
 
@@ -299,6 +300,7 @@ int world_close(struct world *w)
 void world_crash(struct world *w)
 {
 	drop_slow(w);
+	w->held = 0;
 	store_crash(w->s);
 	w->s = NULL;
 }

@@ -58,6 +58,7 @@ struct world {
 	uint64_t slow_inode;     /* the store's */
 	struct content *slow_now;
 	bool slow_session;
+	uint64_t held;           /* a version that somebody looks at; 0 none */
 	const char *doing;       /* the last operation */
 	uint64_t next_ino;       /* of the model */
 	bool unsure;             /* the last step failed and it isn't known whether it counts: nobody promises it */

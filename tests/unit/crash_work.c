@@ -1,5 +1,6 @@
 /*
- * crash_work.c: the operations of the workload, each done to the store and to the model.
+ * crash_work.c: the workload, and those of its operations that are on content or on the store as a whole (the others:
+ * crash_tree.c), each done to the store and to the model.
  */
 #include "crash_internal.h"
 
@@ -15,59 +16,9 @@
 #include "store/store_file.h"
 #include "store/store_internal.h"
 #include "store/store_tree.h"
+#include "store/store_version.h"
 
-enum { BIG_MAX = 2 << 20, DIRS = 3, FILES = 7 };
-
-/* --- names ---------------------------------------------------------------------------------------- */
-
-/* The directory of a path and its last name. */
-static int parent_of(struct store *s, const char *path, uint64_t *parent, const char **name)
-{
-	struct store_attr a;
-	const char *slash;
-
-	*parent = STORE_ROOT;
-	*name = path;
-	for (; (slash = strchr(path, '/')); path = slash + 1) {
-		int rc = store_lookup(s, *parent, path, (size_t)(slash - path), &a);
-
-		if (rc)
-			return rc;
-		*parent = a.ino;
-		*name = slash + 1;
-	}
-	return 0;
-}
-
-static int lookup(struct store *s, const char *path, struct store_attr *out)
-{
-	uint64_t parent;
-	const char *name;
-	int rc = parent_of(s, path, &parent, &name);
-
-	return rc ? rc : store_lookup(s, parent, name, strlen(name), out);
-}
-
-static void pick_path(struct world *w, char *path, const char *stem, unsigned n)
-{
-	size_t dir = world_below(w, DIRS + 1);
-
-	if (dir == DIRS || !item_find(world_now(w), (char[]){ 'd', (char)('0' + dir), '\0' }))
-		snprintf(path, 48, "%s%zu", stem, world_below(w, n));
-	else
-		snprintf(path, 48, "d%zu/%s%zu", dir, stem, world_below(w, n));
-}
-
-/* Any item of this type; NULL: there is none. The slow file is left alone. */
-static struct item *pick(struct world *w, uint32_t type)
-{
-	struct tree_state *t = world_now(w);
-
-	for (size_t i = 0, at = t->n ? world_below(w, t->n) : 0; i < t->n; i++, at = (at + 1) % t->n)
-		if (t->v[at].type == type && strcmp(t->v[at].path, "slow") != 0)
-			return &t->v[at];
-	return NULL;
-}
+enum { BIG_MAX = 2 << 20 };
 
 static size_t pick_size(struct world *w)
 {
@@ -104,7 +55,7 @@ static int give_up(struct world *w, struct store_file *f, const char *path, int 
 	store_file_close(f);
 	if (!st.fresh)
 		return rc;
-	int e = parent_of(w->s, path, &parent, &name);
+	int e = world_parent(w->s, path, &parent, &name);
 
 	if (e == 0)
 		e = store_unlink(w->s, parent, name, strlen(name), &a);
@@ -149,7 +100,7 @@ static int op_put(struct world *w)
 {
 	char path[48];
 
-	pick_path(w, path, "f", FILES);
+	world_path(w, path, "f", CRASH_FILES);
 	struct item *there = item_find(world_now(w), path);
 	struct content *c = content_random(w, pick_size(w));
 	bool durable = world_below(w, 4) == 0;
@@ -162,10 +113,10 @@ static int op_put(struct world *w)
 	w->doing = there ? "replace a file" : "make a file";
 	if (there) {
 		item_set_content(world_begin(w), there->ino, c);
-		rc = lookup(w->s, path, &a);
+		rc = world_lookup(w->s, path, &a);
 	} else {
 		item_add(world_begin(w), path, S_IFREG, w->next_ino++, c);
-		rc = parent_of(w->s, path, &parent, &name);
+		rc = world_parent(w->s, path, &parent, &name);
 		if (rc == 0)
 			rc = store_make(w->s, parent, name, strlen(name),
 					&(struct store_new){ .mode = S_IFREG | 0644, .provisional = true }, &a);
@@ -245,7 +196,7 @@ static int append(struct world *w, struct store_file *f, struct content **c)
 
 static int op_edit(struct world *w)
 {
-	struct item *it = pick(w, S_IFREG);
+	struct item *it = world_pick(w, S_IFREG);
 	struct store_file *f;
 	struct store_attr a;
 	int rc, failed = 0;
@@ -261,7 +212,7 @@ static int op_edit(struct world *w)
 	bool lines = world_below(w, 3) == 0, in_place = false;
 	struct tree_state *t = world_begin(w);
 
-	rc = lookup(w->s, path, &a);
+	rc = world_lookup(w->s, path, &a);
 	if (rc == 0)
 		rc = store_file_open(w->s, a.ino, &f);
 	if (rc)
@@ -289,7 +240,7 @@ static int op_save(struct world *w)
 	const char *name, *from;
 	struct store_attr gone;
 
-	pick_path(w, path, "f", FILES);
+	world_path(w, path, "f", CRASH_FILES);
 	if (item_find(world_now(w), "tmp"))
 		return 0;
 	struct content *c = content_random(w, pick_size(w));
@@ -319,9 +270,9 @@ static int op_save(struct world *w)
 	item_remove(t, "tmp");
 	item_remove(t, path);
 	item_add(t, path, S_IFREG, ino, c);
-	rc = parent_of(w->s, path, &parent, &name);
+	rc = world_parent(w->s, path, &parent, &name);
 	if (rc == 0)
-		rc = parent_of(w->s, "tmp", &from_parent, &from);
+		rc = world_parent(w->s, "tmp", &from_parent, &from);
 	if (rc == 0)
 		rc = store_rename(w->s, from_parent, from, strlen(from), parent, name, strlen(name), 0, &gone);
 	if (rc == 0 && gone.ino && gone.nlink == 0)
@@ -334,142 +285,6 @@ static int op_save(struct world *w)
 out:
 	content_drop(c);
 	return rc;
-}
-
-/* Renames a file, over another or in exchange with it. */
-static int op_rename(struct world *w)
-{
-	struct item *it = pick(w, S_IFREG);
-	char from[48], to[48];
-	uint64_t fp, tp;
-	const char *fname, *tname;
-	struct store_attr gone;
-
-	w->doing = "rename a file";
-	if (!it)
-		return 0;
-	memcpy(from, it->path, sizeof from);
-	struct item moved = *it;
-
-	content_ref(moved.content);
-	pick_path(w, to, "f", FILES);
-	struct item *there = item_find(world_now(w), to);
-	struct item other = there ? *there : (struct item){ 0 };
-	unsigned flags = there && world_below(w, 2) ? RENAME_EXCHANGE : 0;
-	int rc = 0;
-
-	content_ref(other.content);
-	if (strcmp(from, to) == 0 || other.ino == moved.ino)
-		goto out;
-	struct tree_state *t = world_begin(w);
-
-	item_remove(t, from);
-	item_remove(t, to);
-	item_add(t, to, moved.type, moved.ino, moved.content)->mark = moved.mark;
-	if (flags)
-		item_add(t, from, other.type, other.ino, other.content)->mark = other.mark;
-	rc = parent_of(w->s, from, &fp, &fname);
-	if (rc == 0)
-		rc = parent_of(w->s, to, &tp, &tname);
-	if (rc == 0)
-		rc = store_rename(w->s, fp, fname, strlen(fname), tp, tname, strlen(tname), flags, &gone);
-	if (rc == 0 && gone.ino && gone.nlink == 0)
-		rc = store_reap(w->s, gone.ino);
-out:
-	content_drop(moved.content);
-	content_drop(other.content);
-	return rc;
-}
-
-static int op_unlink(struct world *w)
-{
-	struct item *it = pick(w, world_below(w, 4) ? S_IFREG : S_IFLNK);
-	char path[48];
-	uint64_t parent;
-	const char *name;
-	struct store_attr a;
-
-	w->doing = "unlink a file";
-	if (!it)
-		return 0;
-	memcpy(path, it->path, sizeof path);
-	item_remove(world_begin(w), path);
-	int rc = parent_of(w->s, path, &parent, &name);
-
-	if (rc == 0)
-		rc = store_unlink(w->s, parent, name, strlen(name), &a);
-	if (rc == 0 && a.nlink == 0)
-		rc = store_reap(w->s, a.ino);
-	return rc;
-}
-
-static int op_dir(struct world *w)
-{
-	char path[48];
-	struct store_attr a;
-	int rc;
-
-	snprintf(path, sizeof path, "d%zu", world_below(w, DIRS));
-	struct item *there = item_find(world_now(w), path);
-	bool empty = true;
-
-	for (size_t i = 0; there && i < world_now(w)->n; i++)
-		empty &= strncmp(world_now(w)->v[i].path, path, 2) != 0 || world_now(w)->v[i].path[2] == '\0';
-	w->doing = there ? "rmdir" : "mkdir";
-	if (there && !empty)
-		return 0;
-	if (there) {
-		item_remove(world_begin(w), path);
-		rc = store_rmdir(w->s, STORE_ROOT, path, strlen(path), &a);
-		return rc ? rc : store_reap(w->s, a.ino);
-	}
-	item_add(world_begin(w), path, S_IFDIR, w->next_ino++, NULL);
-	return store_make(w->s, STORE_ROOT, path, strlen(path), &(struct store_new){ .mode = S_IFDIR | 0755 }, &a);
-}
-
-/* A symbolic link, a further name or an attribute. */
-static int op_small(struct world *w)
-{
-	struct item *it = pick(w, S_IFREG);
-	char path[48], from[48];
-	uint64_t parent, value = world_random(w);
-	const char *name;
-	struct store_attr a;
-	int rc;
-
-	w->doing = "make a link";
-	pick_path(w, path, "l", 4);
-	if (!it || (item_find(world_now(w), path) && world_below(w, 2)))
-		return 0;
-	memcpy(from, it->path, sizeof from);
-	if (item_find(world_now(w), path)) {
-		uint64_t ino = it->ino;
-		struct tree_state *t = world_begin(w);
-
-		w->doing = "set an attribute";
-		for (size_t i = 0; i < t->n; i++)
-			if (t->v[i].ino == ino)
-				t->v[i].mark = value;
-		rc = lookup(w->s, from, &a);
-		return rc ? rc : store_setxattr(w->s, a.ino, "user.mark", &value, sizeof value, 0);
-	}
-	struct item source = *it;
-	struct tree_state *t = world_begin(w);
-
-	rc = parent_of(w->s, path, &parent, &name);
-	if (world_below(w, 2)) {
-		struct content *c = content_new(strlen(from));
-
-		memcpy(c->data, from, c->size);
-		item_add(t, path, S_IFLNK, w->next_ino++, content_seal(c));
-		content_drop(c);
-		return rc ? rc : store_make(w->s, parent, name, strlen(name),
-				&(struct store_new){ .mode = S_IFLNK | 0777, .target = from, .target_len = strlen(from) }, &a);
-	}
-	item_add(t, path, S_IFREG, source.ino, source.content)->mark = source.mark;
-	if (rc == 0)
-		rc = lookup(w->s, from, &a);
-	return rc ? rc : store_link(w->s, a.ino, parent, name, strlen(name), &a);
 }
 
 /* The slow file goes on: written a little, published now and then, torn now and then. */
@@ -488,7 +303,7 @@ static int op_slow(struct world *w)
 			content_drop(c);
 			rc = store_make(w->s, STORE_ROOT, "slow", 4, &(struct store_new){ .mode = S_IFREG | 0644 }, &a);
 		} else {
-			rc = lookup(w->s, "slow", &a);
+			rc = world_lookup(w->s, "slow", &a);
 		}
 		w->slow_inode = a.ino;
 		return rc ? rc : store_file_open(w->s, a.ino, &w->slow);
@@ -536,13 +351,36 @@ static int op_slow(struct world *w)
 	return rc;
 }
 
+/* Somebody looks at a version for a while, whatever becomes of its file. */
+static int op_hold(struct world *w)
+{
+	struct item *it = world_pick(w, S_IFREG);
+	struct store_attr a;
+
+	w->doing = "hold a version";
+	if (w->held) {
+		store_version_release(w->s, w->held);
+		w->held = 0;
+		return 0;
+	}
+	if (!it)
+		return 0;
+	int rc = world_lookup(w->s, it->path, &a);
+
+	if (rc == 0 && a.version)
+		rc = store_version_hold(w->s, a.version);
+	if (rc == 0)
+		w->held = a.version;
+	return rc;
+}
+
 static int op_house(struct world *w)
 {
 	struct store_gc_result gc;
 	bool durable;
 	int rc;
 
-	switch (world_below(w, 12)) {
+	switch (world_below(w, 14)) {
 	case 0:
 	case 1:
 		durable = world_below(w, 2);
@@ -576,6 +414,9 @@ static int op_house(struct world *w)
 	case 9:
 		w->doing = "thin pools";
 		return pool_thin(w->s);
+	case 11:
+	case 12:
+		return op_hold(w);
 	default:
 		w->doing = "tick";
 		store_tick(w->s);

@@ -80,7 +80,7 @@ static void scalars(void **state)
 	}
 	g = parse(BYTES(P2 "G\x3f\xf8\0\0\0\0\0\0."));
 	assert_int_equal(pickle_kind_of(g, pickle_root(g)), PICKLE_FLOAT);
-	assert_true(pickle_node(g, pickle_root(g))->f == 1.5);
+	assert_true(pickle_float(g, pickle_root(g)) == 1.5);
 	pickle_free(g);
 	g = parse(BYTES(P2 "\x8a\x09\0\0\0\0\0\0\0\0\1."));
 	assert_int_equal(pickle_kind_of(g, pickle_root(g)), PICKLE_LONG);
@@ -134,7 +134,7 @@ static void sharing(void **state)
 	assert_int_equal(pickle_target(g, f.child[0]), pickle_root(g));
 	assert_int_equal(pickle_node(g, f.child[2])->kind, PICKLE_ALIAS);
 	assert_int_equal(pickle_target(g, f.child[2]), f.child[1]);
-	assert_true(pickle_node(g, f.child[1])->flags & PICKLE_SHARED);
+	assert_true(pickle_node(g, f.child[1])->shared);
 	assert_false(pickle_next_fill(g, &f));
 	pickle_free(g);
 }
