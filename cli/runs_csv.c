@@ -2,7 +2,8 @@
  * runs_csv.c: the metrics.csv of a run, read back (runs_list.h).
  *
  * RFC 4180: a line a row, fields parted by ',', those with odd characters in '"', doubled inside.  The first line has the names
- * of the columns: `experience`, and metrics.  A field that is empty, or no number, is no value of its metric.
+ * of the columns: `experience` or, of a run that counts steps, `step`; and metrics.  A field that is empty, or no number, is no
+ * value of its metric.
  */
 #include <errno.h>
 #include <math.h>
@@ -78,26 +79,17 @@ static bool number(const char *s, double *out)
 	return end != s && *end == '\0';
 }
 
-/* The column of that name; names->n where there is none. */
-static size_t column(const struct columns *names, const char *name)
-{
-	size_t i = 0;
-
-	while (i < names->n && strcmp(names->f[i], name) != 0)
-		i++;
-	return i;
-}
-
-static int take_line(const struct columns *names, const struct columns *line, size_t experience,
+/* The first field is the row's number. */
+static int take_line(const struct columns *names, const struct columns *line,
 		int (*row)(void *arg, int64_t experience, const char *name, double value), void *arg)
 {
 	double e, v;
 	int rc = 0;
 
-	if (experience >= line->n || !number(line->f[experience], &e) || !(fabs(e) < 0x1p53))
+	if (!number(line->f[0], &e) || !(fabs(e) < 0x1p53))
 		return 0;
-	for (size_t i = 0; i < line->n && i < names->n && rc == 0; i++)
-		if (i != experience && number(line->f[i], &v))
+	for (size_t i = 1; i < line->n && i < names->n && rc == 0; i++)
+		if (number(line->f[i], &v))
 			rc = row(arg, (int64_t)e, names->f[i], v);
 	return rc;
 }
@@ -107,7 +99,6 @@ static int parse(char *text, int (*row)(void *arg, int64_t experience, const cha
 {
 	struct columns names = { 0 }, here = { 0 };
 	char *line = text;
-	size_t experience = 0;
 	bool first = true;
 	int rc = 0;
 
@@ -116,10 +107,8 @@ static int parse(char *text, int (*row)(void *arg, int64_t experience, const cha
 
 		*end = '\0';
 		rc = fields(line, first ? &names : &here);
-		if (rc == 0 && first)
-			experience = column(&names, "experience");
-		else if (rc == 0)
-			rc = take_line(&names, &here, experience, row, arg);
+		if (rc == 0 && !first)
+			rc = take_line(&names, &here, row, arg);
 		first = false;
 		line = next;
 	}

@@ -1,9 +1,9 @@
 /*
  * doc_cache.c: files that were understood.
  *
- * A file may be made to take all the memory there is, and nobody is to wait for it but those who look at it: most are understood within
- * LIGHT bytes, as many at a time as ask; the few that need more begin again with a higher limit, one at a time.  Beyond that limit
- * a file counts as not understood.
+ * A file may be made to take all the memory there is, and nobody is to wait for it but those who look at
+ * it: most are understood within LIGHT bytes, as many at a time as ask; the few that need more begin again
+ * with a higher limit, one at a time.  Beyond that limit a file counts as not understood.
  */
 #include <errno.h>
 #include <string.h>

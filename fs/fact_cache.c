@@ -1,9 +1,10 @@
 /*
  * fact_cache.c: what was found out about contents, so that nobody opens a file twice to learn it.
  *
- * stat(2) on a view must tell the exact size, and that takes understanding the file.  So what came out, for each view that was asked
- * for, is a fact of the content; all facts of one content are one record, which lives here while it is used and in the store with the
- * version (store_derived.h), where `ls -lR @cpu` finds it after a remount.
+ * stat(2) on a view must tell the exact size, and that takes understanding the file.  So what came out,
+ * for each view that was asked for, is a fact of the content; all facts of one content are one record,
+ * which lives here while it is used and in the store with the version (store_derived.h), where `ls -lR
+ * @cpu` finds it after a remount.
  *
  *   record   fact, fact, ..                 the newest last; of one name the last counts
  *   fact     len u8, name, verdict u8, size u64 LE, len u8, text
@@ -75,7 +76,8 @@ static bool record_find(const uint8_t *p, size_t len, const char *name, struct v
 		tlen = fact[9];
 		if (tlen > len - at - FIXED - nlen || tlen >= VIEW_TEXT_MAX)
 			break;
-		if (nlen == want && memcmp(p + at + 1, name, nlen) == 0 && fact[0] >= VIEW_SAME && fact[0] <= VIEW_BAD) {
+		if (nlen == want && memcmp(p + at + 1, name, nlen) == 0 && fact[0] >= VIEW_SAME &&
+				fact[0] <= VIEW_BAD) {
 			*out = (struct view_fact){ .verdict = fact[0], .size = byte_le64(fact + 1) };
 			memcpy(out->text, fact + 10, tlen);
 			found = true;
@@ -146,7 +148,8 @@ static void key_of(const struct fs_mark *m, char out[STORE_DERIVED_KEY_MAX])
 	if (m->rule == 0)
 		snprintf(out, STORE_DERIVED_KEY_MAX, "views:%d", VIEW_RULES);
 	else
-		snprintf(out, STORE_DERIVED_KEY_MAX, "views:%d:%016llx", VIEW_RULES, (unsigned long long)m->rule);
+		snprintf(out, STORE_DERIVED_KEY_MAX, "views:%d:%016llx", VIEW_RULES,
+				(unsigned long long)m->rule);
 }
 
 /* The record that the store has; empty when there is none. Caller frees. */

@@ -41,7 +41,11 @@
 
 /* Seconds. */
 static const double forever = 86400.0 * 365;
-static const double view_attr_timeout = 1.0;
+/*
+ * Of views: attributes, and names of directories, since each name below would ask for all of them again.  The name
+ * of a file is asked for every time: a replaced one shows at once.
+ */
+static const double view_timeout = 1.0;
 /*
  * The kernel checks permissions once more before open(2) returns, and would ask for what CREATE has just said.
  * A write makes it ask again for what the write changes, so nobody sees an old size for this.
@@ -107,6 +111,8 @@ static struct fs_handle *handle(const struct fuse_file_info *fi)
 
 static double entry_seconds(const struct fs_entry *e)
 {
+	if ((e->st.st_ino & FS_VIRTUAL) && S_ISDIR(e->st.st_mode))
+		return view_timeout;
 	if (!e->settled)
 		return 0;
 	return forever;
@@ -114,7 +120,7 @@ static double entry_seconds(const struct fs_entry *e)
 
 static double attr_seconds(const struct fs_entry *e)
 {
-	return e->st.st_ino & FS_VIRTUAL ? view_attr_timeout : entry_seconds(e);
+	return e->st.st_ino & FS_VIRTUAL ? view_timeout : entry_seconds(e);
 }
 
 /* Inode numbers are never used twice, so the generation can stay 0. */

@@ -2,11 +2,12 @@
  * view_access.c: who may see what was made of several files.
  *
  * A path below @runs is not the path of the file it comes from: `@runs/exp/3/model.pt` may be taken from
- * `exp/checkpoints/epoch=3.ckpt`, and the kernel, which checks the directories on the way, never sees `checkpoints`.  So what it
- * says is put into the mode: who could not have walked to the file and read it there gets no right here.
+ * `exp/checkpoints/epoch=3.ckpt`, and the kernel, which checks the directories on the way, never sees
+ * `checkpoints`.  So what it says is put into the mode: who could not have walked to the file and read it
+ * there gets no right here.
  *
- * A mode speaks of an owner, a group and all others, and two things may have different ones of each: whom a class of ours falls into
- * over there is not known then, and it must be allowed for everyone.
+ * A mode speaks of an owner, a group and all others, and two things may have different ones of each: whom
+ * a class of ours falls into over there is not known then, and it must be allowed for everyone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ void view_access_meet(struct view_access *a, uid_t uid, gid_t gid, mode_t mode, 
 		a->mode &= ~(mode_t)0004;
 }
 
-int view_access_path(struct fs *fs, struct view_access *a, const char *path, unsigned perm, struct view_source *last)
+int view_access_path(struct fs *fs, struct view_access *a, const char *path, unsigned perm,
+		struct view_source *last)
 {
 	struct store_attr way[DEPTH_MAX];
 	unsigned n = 0;

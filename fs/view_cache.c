@@ -1,13 +1,15 @@
 /*
  * view_cache.c: objects that are shared, and kept while there is room.
  *
- * Understanding a file is the dear part of a view: a pickle of some megabytes becomes a graph of ten times that.  What one request made
- * of a content the next ones use: documents, layouts, trees, all known by the mark of what they show.
+ * Understanding a file is the dear part of a view: a pickle of some megabytes becomes a graph of ten times
+ * that.  What one request made of a content the next ones use: documents, layouts, trees, all known by the
+ * mark of what they show.
  *
- * Small ones and large ones are kept in lists of their own, newest first: otherwise one checkpoint of a hundred thousand tensors
- * would drive out the heads of a thousand small ones.  What is in use counts too, but can't be dropped; an object that is larger than
- * all the room there is goes with its last reference.  A large one that nobody has asked for in a while goes even if there is room:
- * the memory belongs to whoever writes.
+ * Small ones and large ones are kept in lists of their own, newest first: otherwise one checkpoint of a
+ * hundred thousand tensors would drive out the heads of a thousand small ones.  What is in use counts too,
+ * but can't be dropped; an object that is larger than all the room there is goes with its last reference.
+ * A large one that nobody has asked for in a while goes even if there is room: the memory belongs to
+ * whoever writes.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -43,7 +45,7 @@ struct kept {
 };
 
 struct view_cache {
-	pthread_mutex_t lock;              /* guards all; a leaf, never held while something is made or dropped */
+	pthread_mutex_t lock;              /* guards all; a leaf, not held while something is made or dropped */
 	pthread_cond_t made;
 	struct view_item *slots[SLOTS];
 	struct kept small, large;
@@ -113,7 +115,7 @@ static void slot_take(struct view_cache *c, struct view_item *i)
 	*at = i->next;
 }
 
-/* Takes what is too much, or unused since `before`, out of a list; the items are chained by `next` on to *gone. */
+/* Takes what is too much, or unused since `before`, out of a list and chains it by `next` on to *gone. */
 static void evict(struct view_cache *c, struct kept *l, int64_t before, struct view_item **gone)
 {
 	struct view_item *i, *newer;
@@ -156,8 +158,9 @@ static int take_failure(struct view_cache *c, struct view_item *i)
 	return rc;
 }
 
-int view_cache_get(struct view_cache *c, const struct view_key *k, int (*make)(void *arg, void **object, size_t *memory),
-		void *arg, void (*drop)(void *object), struct view_item **out)
+int view_cache_get(struct view_cache *c, const struct view_key *k,
+		int (*make)(void *arg, void **object, size_t *memory), void *arg, void (*drop)(void *object),
+		struct view_item **out)
 {
 	struct view_item *i, *gone = NULL, *spare = NULL;
 	void *object = NULL;

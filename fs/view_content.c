@@ -1,9 +1,9 @@
 /*
  * view_content.c: a file's content in a view.
  *
- * What is known of it is a fact (does the view apply, how many bytes), which a stat needs and which is remembered for good.  The bytes
- * are a layout over the file (bridge_layout.h), made when somebody opens it and shared while it is in use; reading it reads
- * the file where its tensors lie.
+ * What is known of it is a fact (does the view apply, how many bytes), which a stat needs and which is
+ * remembered for good.  The bytes are a layout over the file (bridge_layout.h), made when somebody opens
+ * it and shared while it is in use; reading it reads the file where its tensors lie.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,14 +33,15 @@ static void name_key(struct view_content *c)
 	if (s->dtype >= 0)
 		snprintf(dtype, sizeof(dtype), "+%d", s->dtype);
 	if (s->form == BRIDGE_SUMMARY || s->form == BRIDGE_JSON)
-		snprintf(name, sizeof(name), "/%016llx", (unsigned long long)codec_check(c->name, strlen(c->name)));
+		snprintf(name, sizeof(name), "/%016llx",
+				(unsigned long long)codec_check(c->name, strlen(c->name)));
 	snprintf(c->key, sizeof(c->key), "%s%s%s%s", forms[s->form], s->device, dtype, name);
 	c->mark = c->in->src.mark;
 	c->mark.rule = view_rule(c->mark.rule, c->key);
 }
 
-int view_content_init(struct view_content *c, struct view_input *in, const struct bridge_spec *spec, const char *name,
-		bool quick)
+int view_content_init(struct view_content *c, struct view_input *in, const struct bridge_spec *spec,
+		const char *name, bool quick)
 {
 	struct view_fact doc;
 	int rc;
@@ -52,7 +53,8 @@ int view_content_init(struct view_content *c, struct view_input *in, const struc
 			return rc;
 		strcpy(c->spec.device, "cpu");
 		if (doc.verdict == VIEW_MADE)
-			bridge_client_auto(in->fs->host->bridge, doc.text, c->spec.device, sizeof(c->spec.device));
+			bridge_client_auto(in->fs->host->bridge, doc.text, c->spec.device,
+					sizeof(c->spec.device));
 	}
 	name_key(c);
 	return 0;
@@ -136,8 +138,8 @@ static int find_out(struct view_content *c, struct view_fact *out, struct view_i
 		out->verdict = VIEW_MADE;
 		out->size = bridge_layout_size(view_item_object(*item));
 	}
-	if (view_fact_get(c->in->fs, &c->in->src.mark, c->key, &known) == 0 && known.verdict == out->verdict &&
-			known.size == out->size)
+	if (view_fact_get(c->in->fs, &c->in->src.mark, c->key, &known) == 0 &&
+			known.verdict == out->verdict && known.size == out->size)
 		return 0;
 	rc = view_learn(c->in, c->key, out);
 	if (rc < 0 && out->verdict == VIEW_MADE)
@@ -199,8 +201,8 @@ static void layout_close(struct fs_view_file *f)
 	free(o);
 }
 
-int view_layout_open(struct fs *fs, struct view_input *in, size_t n, struct view_item *layout, const struct fs_mark *mark,
-		struct fs_view_file *out)
+int view_layout_open(struct fs *fs, struct view_input *in, size_t n, struct view_item *layout,
+		const struct fs_mark *mark, struct fs_view_file *out)
 {
 	struct open_layout *o;
 	int rc = 0;
@@ -230,8 +232,9 @@ int view_content_open(struct view_content *c, struct fs_view_file *out)
 	struct view_fact fact;
 	int rc = view_doc_fact(c->in, false, &fact);
 
-	if (rc == 0 && fact.verdict == VIEW_MADE && (view_fact_get(c->in->fs, &c->in->src.mark, c->key, &fact) < 0 ||
-			fact.verdict == VIEW_MADE))
+	if (rc == 0 && fact.verdict == VIEW_MADE &&
+			(view_fact_get(c->in->fs, &c->in->src.mark, c->key, &fact) < 0 ||
+					fact.verdict == VIEW_MADE))
 		rc = find_out(c, &fact, &item);
 	if (rc < 0)
 		return rc;

@@ -1,9 +1,10 @@
 /*
- * view_forms.c: the tree, each file seen another way: @cpu, @cuda:1, @auto, @bf16, @cpu+bf16, @summary, @json, @safetensors.
+ * view_forms.c: the tree, each file seen another way: @cpu, @cuda:1, @auto, @bf16, @cpu+bf16, @summary,
+ * @json, @safetensors.
  *
- * Directories, links and what is no file of tensors are shown as they are.  Only @safetensors changes names: a file that it makes
- * anew is listed as `NAME.safetensors`.  NAME leads to it too, for links do; should the tree have a file NAME.safetensors of
- * its own beside it, that one is shown.
+ * Directories, links and what is no file of tensors are shown as they are.  Only @safetensors changes
+ * names: a file that it makes anew is listed as `NAME.safetensors`.  NAME leads to it too, for links do;
+ * should the tree have a file NAME.safetensors of its own beside it, that one is shown.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ static void seen_release(struct seen *s)
 }
 
 /* path[0, len) of the tree, in the view. */
-static int see(struct fs *fs, const struct bridge_spec *spec, const char *path, size_t len, bool quick, struct seen *out)
+static int see(struct fs *fs, const struct bridge_spec *spec, const char *path, size_t len, bool quick,
+		struct seen *out)
 {
 	char *copy = strndup(path, len);
 	int rc;
@@ -76,7 +78,8 @@ static size_t without_suffix(const char *path)
 }
 
 /* What a path of the view leads to, by its name there. */
-static int see_named(struct fs *fs, const struct bridge_spec *spec, const char *path, bool quick, struct seen *out)
+static int see_named(
+		struct fs *fs, const struct bridge_spec *spec, const char *path, bool quick, struct seen *out)
 {
 	size_t base = spec->form == BRIDGE_SAFETENSORS ? without_suffix(path) : 0;
 	int rc = see(fs, spec, path, strlen(path), quick, out);
@@ -159,7 +162,8 @@ static int emit_named(void *arg, const char *name, size_t len, mode_t type)
 		free(path);
 		return 0; /* it went meanwhile */
 	}
-	if (rc == 0 && S_ISREG(s.src.st.st_mode) && s.fact.verdict != VIEW_SAME && len + SUFFIX_LEN <= STORE_NAME_MAX) {
+	if (rc == 0 && S_ISREG(s.src.st.st_mode) && s.fact.verdict != VIEW_SAME &&
+			len + SUFFIX_LEN <= STORE_NAME_MAX) {
 		rc = 0;
 		if (view_source_find(l->fs, path, true, NULL, &there) == -ENOENT)
 			rc = l->emit(l->arg, last_name(path), len + SUFFIX_LEN, S_IFREG);

@@ -14,10 +14,12 @@
  *   view_access.c   who may see what was made of several files
  *   view_host.c     all of it for one tree, from fs_open() to fs_close()
  *
- * Views show what is published: a file that is being written is seen as it was.  Permissions are those of the source,
- * without the right to write, so that the kernel's checks on the way through a view are the ones on the way to the source.
+ * Views show what is published: a file that is being written is seen as it was.  Permissions are those of
+ * the source, without the right to write, so that the kernel's checks on the way through a view are the
+ * ones on the way to the source.
  *
- * A path is looked at and then opened, and may be replaced in between: -ESTALE, and whoever asked begins anew (fs_view.c).
+ * A path is looked at and then opened, and may be replaced in between: -ESTALE, and whoever asked begins
+ * anew (fs_view.c).
  */
 #ifndef VIEW_HOST_H
 #define VIEW_HOST_H
@@ -31,8 +33,8 @@ struct bridge_client;
 struct bridge_tree;
 
 /*
- * Raised when what a view shows of the same file changes in size, or what is kept of a file reads differently: facts that
- * an older program found out are not believed then.
+ * Raised when what a view shows of the same file changes in size, or what is kept of a file reads
+ * differently: facts that an older program found out are not believed then.
  */
 enum { VIEW_RULES = 1 };
 
@@ -87,12 +89,13 @@ void view_cache_free(struct view_cache *c);
 void view_cache_tick(struct view_cache *c);
 
 /*
- * The object of a key, with a reference.  Where there is none it is made: `make` is called without locks held, once for however many ask
- * meanwhile; they wait, and get its error when it fails, which is not kept.  *memory: bytes it takes.  `drop` frees it.  Without `make` what is not
- * there is -EAGAIN.
+ * The object of a key, with a reference.  Where there is none it is made: `make` is called without locks
+ * held, once for however many ask meanwhile; they wait, and get its error when it fails, which is not
+ * kept.  *memory: bytes it takes.  `drop` frees it.  Without `make` what is not there is -EAGAIN.
  */
-int view_cache_get(struct view_cache *c, const struct view_key *k, int (*make)(void *arg, void **object, size_t *memory),
-		void *arg, void (*drop)(void *object), struct view_item **out);
+int view_cache_get(struct view_cache *c, const struct view_key *k,
+		int (*make)(void *arg, void **object, size_t *memory), void *arg, void (*drop)(void *object),
+		struct view_item **out);
 void *view_item_object(const struct view_item *i);
 /* NULL is fine. */
 void view_item_put(struct view_cache *c, struct view_item *i);
@@ -113,7 +116,7 @@ struct view_fact {
 
 struct view_facts *view_facts_new(void);
 void view_facts_free(struct view_facts *f);
-/* What is known of a content under a name ("cpu+bf16"), in memory or with its version. -ENOENT without a message. */
+/* What is known of a content under a name ("cpu+1"), here or with its version. -ENOENT without a message. */
 int view_fact_get(struct fs *fs, const struct fs_mark *m, const char *name, struct view_fact *out);
 /* Remembered as long as there is room. The version is held by the caller, or is of the history. */
 void view_fact_put(struct fs *fs, const struct fs_mark *m, const char *name, const struct view_fact *fact);
@@ -125,8 +128,9 @@ struct view_source {
 	struct fs_mark mark;  /* of a regular file */
 };
 /*
- * What a path leads to, links not followed.  *used (may be NULL: then the whole path must be there): how much of the path leads to a
- * file, where more follows it: the rest, behind a '/', is inside it.  -ENOENT, -ENOTDIR, -EAGAIN (quick).
+ * What a path leads to, links not followed.  *used (may be NULL: then the whole path must be there): how
+ * much of the path leads to a file, where more follows it: the rest, behind a '/', is inside it.  -ENOENT,
+ * -ENOTDIR, -EAGAIN (quick).
  */
 int view_source_find(struct fs *fs, const char *path, bool quick, size_t *used, struct view_source *out);
 /* The same of what a file of the tree is known to be. */
@@ -137,8 +141,8 @@ int view_source_list(struct fs *fs, const char *path, fs_view_emit emit, void *a
 ssize_t view_source_readlink(struct fs *fs, const char *path, char *buf, size_t cap);
 
 /*
- * The bytes of a source.  Opened at the first read, or when asked to; the version is held from then on.  -ESTALE: it is no longer
- * what was found.  Once it is open any number of threads may read.
+ * The bytes of a source.  Opened at the first read, or when asked to; the version is held from then on.
+ * -ESTALE: it is no longer what was found.  Once it is open any number of threads may read.
  */
 struct view_input {
 	struct fs *fs;
@@ -147,7 +151,8 @@ struct view_input {
 	bool open;
 	struct fs_view_file file;
 };
-int view_input_init(struct view_input *in, struct fs *fs, const char *path, size_t len, const struct view_source *src);
+int view_input_init(struct view_input *in, struct fs *fs, const char *path, size_t len,
+		const struct view_source *src);
 void view_input_release(struct view_input *in);
 int view_input_open(struct view_input *in);
 /* A codec_read_at; arg: the input. */
@@ -158,8 +163,8 @@ int view_input_pass(struct view_input *in, struct fs_view_file *out);
 /* --- documents (doc_cache.c) ------------------------------------------------------------------------- */
 
 /*
- * What the file is: a fact.  VIEW_MADE: a document, its device told; else VIEW_SAME or VIEW_BAD, of which the log has a line.  Opens
- * the file when nothing is known yet, or with `quick` fails with -EAGAIN.
+ * What the file is: a fact.  VIEW_MADE: a document, its device told; else VIEW_SAME or VIEW_BAD, of which
+ * the log has a line.  Opens the file when nothing is known yet, or with `quick` fails with -EAGAIN.
  */
 int view_doc_fact(struct view_input *in, bool quick, struct view_fact *out);
 /* The document, with a reference; its errors are those of bridge_doc.h, and -ESTALE. */
@@ -169,7 +174,10 @@ int view_doc_get(struct view_input *in, const struct bridge_doc **doc, struct vi
 bool view_is_verdict(int rc);
 /* Remembers a fact of the input; opens it, so that the version is held. -ESTALE. */
 int view_learn(struct view_input *in, const char *name, const struct view_fact *fact);
-/* The same for VIEW_BAD, with this thread's message. The log gets a line, once for a version, whichever view met it first. */
+/*
+ * The same for VIEW_BAD, with this thread's message.  The log gets a line, once for a version, whichever view met it
+ * first.
+ */
 int view_learn_bad(struct view_input *in, const char *name, struct view_fact *out);
 /* Fails with -EIO for a fact that is VIEW_BAD. */
 int view_refuse(const struct view_input *in, const struct view_fact *bad);
@@ -186,16 +194,16 @@ struct view_content {
 	struct fs_mark mark;              /* of what it shows, where the view applies */
 };
 /* Settles "auto". -EAGAIN: that takes opening the file, and quick was asked for. */
-int view_content_init(struct view_content *c, struct view_input *in, const struct bridge_spec *spec, const char *name,
-		bool quick);
+int view_content_init(struct view_content *c, struct view_input *in, const struct bridge_spec *spec,
+		const char *name, bool quick);
 /* Whether the view applies, and the size. VIEW_BAD is a verdict and no failure. */
 int view_content_fact(struct view_content *c, bool quick, struct view_fact *out);
 /* Opens it. -EIO: VIEW_BAD. Takes the input over on success. */
 int view_content_open(struct view_content *c, struct fs_view_file *out);
 
 /* A layout over n inputs (its sources 0, 1, ..) as an open file; takes them and the layout over on success. */
-int view_layout_open(struct fs *fs, struct view_input *in, size_t n, struct view_item *layout, const struct fs_mark *mark,
-		struct fs_view_file *out);
+int view_layout_open(struct fs *fs, struct view_input *in, size_t n, struct view_item *layout,
+		const struct fs_mark *mark, struct fs_view_file *out);
 /* --- permissions (view_access.c) --------------------------------------------------------------------- */
 
 /* Who may read something that was made of several files: everybody who may read each of them, or fewer. */
@@ -207,8 +215,9 @@ struct view_access {
 };
 /* Also asks for `perm` (4 to read, 1 to go through) on something with these attributes. */
 void view_access_meet(struct view_access *a, uid_t uid, gid_t gid, mode_t mode, unsigned perm);
-/* Also asks for the way to a path of the tree, and for `perm` on what it leads to, which *last (may be NULL) gets. */
-int view_access_path(struct fs *fs, struct view_access *a, const char *path, unsigned perm, struct view_source *last);
+/* Also asks for the way to a path of the tree, and for `perm` on what it leads to; *last (may be NULL) gets that. */
+int view_access_path(struct fs *fs, struct view_access *a, const char *path, unsigned perm,
+		struct view_source *last);
 
 /* --- the tree as runs (view_scan.c, view_scan_tree.c) ---------------------------------------------------- */
 

@@ -1,9 +1,10 @@
 /*
  * view_names.c: names of the tree that views looked up, for as long as nothing changes.
  *
- * The kernel may not keep what it knows of a path in a view, so each step of each path is asked for again, and a path of views is one of
- * the tree: `ls -lR @runs` asks for the same few directories thousands of times.  What a lookup found is good until the tree
- * changes (fs.published, fs.gone, fs.changes), which is all that is checked: in a tree that changes all the time nothing is gained, or lost.
+ * The kernel may not keep what it knows of a path in a view, so each step of each path is asked for again,
+ * and a path of views is one of the tree: `ls -lR @runs` asks for the same few directories thousands of
+ * times.  What a lookup found is good until the tree changes (fs.published, fs.gone, fs.changes), which is
+ * all that is checked: in a tree that changes all the time nothing is gained, or lost.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -50,7 +51,9 @@ unsigned long long view_changes(struct fs *fs)
 int view_name_lookup(struct fs *fs, uint64_t parent, const char *name, size_t len, struct store_attr *out)
 {
 	struct view_names *names = fs->host->names;
-	struct known k = { .parent = parent, .name = (uint64_t)codec_check(name, len), .seen = view_changes(fs) };
+	struct known k = {
+		.parent = parent, .name = (uint64_t)codec_check(name, len), .seen = view_changes(fs)
+	};
 	struct known *at = &names->at[(k.name ^ parent * 0x9e3779b97f4a7c15u) % PLACES];
 	bool found;
 	int rc;

@@ -6,8 +6,9 @@
  *     @runs/<run>/<experience>/<component>      @runs/<run>/latest, best: links to experiences
  *     @runs/<run>/metrics.csv, metrics.svg, report.html
  *
- * A component is a file of the tree as it is, or a part of one, made as a layout over it.  A scan may be a little older than the tree; a
- * component whose file has changed since is noticed by that file's mtime, and the question is asked again of a new scan.
+ * A component is a file of the tree as it is, or a part of one, made as a layout over it.  A scan may be a
+ * little older than the tree; a component whose file has changed since is noticed by that file's mtime,
+ * and the question is asked again of a new scan.
  *
  * A directory that is one in the tree has its mode and owner; for what is only here see view_access.c.
  */
@@ -121,7 +122,7 @@ static struct timespec when(uint64_t ns)
 	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u) };
 }
 
-/* A directory has the mode of the one at its path, or of the nearest one above: a part of a file's name is one here, too. */
+/* The mode of the directory at its path, or of the nearest one above: a part of a file's name is one here. */
 static int directory_look(struct runs_place *p, const char *path, struct stat *st)
 {
 	char *copy = strdup(path), *slash;
@@ -152,14 +153,16 @@ static int experience_look(struct runs_place *p, struct stat *st)
 	int rc = 0;
 
 	for (size_t c = 0; c < e->components && rc == 0; c++) {
-		const char *source = bridge_runs_component_at(p->scan->runs, p->run, p->experience, c)->source;
+		const char *source =
+				bridge_runs_component_at(p->scan->runs, p->run, p->experience, c)->source;
 		size_t len = (slash = strrchr(source, '/')) ? (size_t)(slash - source) : 0;
 
 		if (dir && strlen(dir) == len && memcmp(dir, source, len) == 0)
 			continue;
 		free(dir);
 		dir = strndup(source, len);
-		rc = dir ? view_access_path(p->fs, &a, dir, 5, NULL) : ckpt_fail(ENOMEM, "no memory for a path");
+		rc = dir ? view_access_path(p->fs, &a, dir, 5, NULL)
+			 : ckpt_fail(ENOMEM, "no memory for a path");
 	}
 	free(dir);
 	if (rc < 0)
@@ -171,6 +174,21 @@ static int experience_look(struct runs_place *p, struct stat *st)
 	st->st_mode = S_IFDIR | a.mode | a.mode >> 2;
 	st->st_mtim = st->st_ctim = st->st_atim = when(e->mtime_ns);
 	return 0;
+}
+
+/* What is made for a run, its links too, is as old as the youngest of its experiences. */
+static void made_look(const struct runs_place *p, struct stat *st)
+{
+	size_t n = bridge_runs_at(p->scan->runs, p->run)->experiences;
+	uint64_t youngest = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t t = bridge_runs_experience(p->scan->runs, p->run, i)->mtime_ns;
+
+		youngest = t > youngest ? t : youngest;
+	}
+	if (youngest > 0)
+		st->st_mtim = st->st_ctim = st->st_atim = when(youngest);
 }
 
 static int runs_stat(struct fs *fs, const char *name, const char *path, struct fs_view_look *look)
@@ -194,9 +212,11 @@ static int runs_stat(struct fs *fs, const char *name, const char *path, struct f
 	case RUNS_LINK:
 		look->st.st_mode = S_IFLNK | 0777;
 		look->st.st_size = (off_t)strlen(p.target);
+		made_look(&p, &look->st);
 		break;
 	case RUNS_TEXT:
 		rc = runs_text_look(&p, look);
+		made_look(&p, &look->st);
 		break;
 	}
 	place_release(&p);

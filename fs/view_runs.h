@@ -1,6 +1,6 @@
 /*
- * view_runs.h: @runs, for its own files: view_runs.c (paths, attributes, listings), view_runs_file.c (components),
- * view_runs_text.c (what is generated for a run).
+ * view_runs.h: @runs, for its own files: view_runs.c (paths, attributes, listings), view_runs_file.c
+ * (components), view_runs_text.c (what is generated for a run).
  */
 #ifndef VIEW_RUNS_H
 #define VIEW_RUNS_H
@@ -30,7 +30,7 @@ int runs_component_look(struct runs_place *p, struct fs_view_look *look);
 int runs_component_open(struct runs_place *p, struct fs_view_file *out);
 int runs_text_look(struct runs_place *p, struct fs_view_look *look);
 int runs_text_open(struct runs_place *p, struct fs_view_file *out);
-/* A file of the scan is not there any more: -ESTALE, and who asks again gets another scan; other errors as they are. */
+/* A file of the scan is not there any more: -ESTALE, and who asks again gets another scan. Else rc as it is. */
 int runs_moved(struct runs_place *p, int rc, const char *what);
 
 #endif

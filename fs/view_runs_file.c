@@ -1,8 +1,9 @@
 /*
  * view_runs_file.c: the components of experiences.
  *
- * A component is a file of the tree as it is, or a part of one or several, made as a layout over them.  Its mark is that of its file and
- * what was taken from it; several files have no version together, so the mark is a hash of theirs.
+ * A component is a file of the tree as it is, or a part of one or several, made as a layout over them.
+ * Its mark is that of its file and what was taken from it; several files have no version together, so the
+ * mark is a hash of theirs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@ static uint64_t ns_of(struct timespec t)
 }
 
 /*
- * Who may see a component, how the first of its files looks, and which bytes it has: one file's, or those of several, which
- * no version stands for.  -ESTALE: some file is not what was scanned.
+ * Who may see a component, how the first of its files looks, and which bytes it has: one file's, or those
+ * of several, which no version stands for.  -ESTALE: some file is not what was scanned.
  */
 static int look_at(struct runs_place *p, struct view_source *src, struct fs_mark *mark)
 {
@@ -153,8 +154,9 @@ int runs_component_open(struct runs_place *p, struct fs_view_file *out)
 		view_item_put(p->fs->host->cache, item);
 release_files:
 	release_inputs(in, c->sources);
-	return view_is_verdict(rc) || rc == -EINVAL ? ckpt_fail(EIO, "'%s' of '%s': %s", c->name, c->source, ckpt_errmsg())
-			: rc;
+	return view_is_verdict(rc) || rc == -EINVAL
+			       ? ckpt_fail(EIO, "'%s' of '%s': %s", c->name, c->source, ckpt_errmsg())
+			       : rc;
 }
 
 int runs_component_look(struct runs_place *p, struct fs_view_look *look)

@@ -1,7 +1,8 @@
 /*
  * view_runs_text.c: what is generated for a run: its metrics as a table and as a picture, and the report.
  *
- * Made once for a scan and kept while there is room.  Scans come and go and mostly find the same, so the mark is a hash of the bytes.
+ * Made once for a scan and kept while there is room.  Scans come and go and mostly find the same, so the
+ * mark is a hash of the bytes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -81,7 +82,8 @@ static int text_get(struct runs_place *p, bool quick, struct view_item **out)
 {
 	struct view_key k = { .mark = { .changed = (int64_t)p->scan->number }, .what = VIEW_TEXT };
 
-	k.mark.rule = view_rule(view_rule(0, bridge_runs_at(p->scan->runs, p->run)->path), runs_texts[p->text]);
+	k.mark.rule = view_rule(
+			view_rule(0, bridge_runs_at(p->scan->runs, p->run)->path), runs_texts[p->text]);
 	return view_cache_get(p->fs->host->cache, &k, quick ? NULL : make_text, p, drop_text, out);
 }
 

@@ -1,12 +1,13 @@
 /*
  * view_scan.c: the scan of the tree that @runs shows.
  *
- * A scan looks at every name of the tree, and opens only what it has not met before, since what it finds out is kept with the versions.  It
- * is made when somebody asks and something has changed since the one before (fs.published, fs.gone, fs.changes).
+ * A scan looks at every name of the tree, and opens only what it has not met before, since what it finds
+ * out is kept with the versions.  It is made when somebody asks and something has changed since the one
+ * before (fs.published, fs.gone, fs.changes).
  *
- * While a run is being trained something changes all the time, and a listing of @runs is thousands of questions.  Where a scan takes
- * no time each change is seen at once; where the tree is large, scans may take a part of the time and no more: until then the
- * answers come from the one before.
+ * While a run is being trained something changes all the time, and a listing of @runs is thousands of
+ * questions.  Where a scan is short each change is seen at once; where the tree is large, scans may take a
+ * part of the time and no more: until then the answers come from the one before.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,9 +16,9 @@
 #include "torchbridge/bridge_runs.h"
 #include "view_host.h"
 
-#define SHORT_NS ((int64_t)20 * 1000000)    /* a scan that takes no time */
+#define SHORT_NS ((int64_t)250 * 1000000)   /* a scan that is short enough to be made for each change */
 #define IDLE_NS ((int64_t)60 * 1000000000)  /* one that nobody asks for goes */
-enum { REST = 3 };                          /* how many times as long as the last scan took to wait for the next */
+enum { REST = 3 };                          /* times as long as it took until the next one */
 
 struct view_scans {
 	pthread_mutex_t lock;       /* guards all; not held while scanning */

@@ -1,8 +1,9 @@
 /*
  * view_scan_tree.c: the tree as torchbridge wants to see it, to find the runs in it.
  *
- * It asks by path, and a path may be replaced between two questions.  What is to be remembered must be about the content that was
- * looked at; so each thread keeps the mark of the file it asked about last, and nothing is remembered of one that changed meanwhile.
+ * It asks by path, and a path may be replaced between two questions.  What is to be remembered must be
+ * about the content that was looked at; so each thread keeps the mark of the file it asked about last, and
+ * nothing is remembered of one that changed meanwhile.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -77,8 +78,8 @@ static int emit_entry(void *arg, const struct store_dirent *e, const struct stor
 	return l->rc;
 }
 
-static int files_list(void *arg, const char *dir, int (*emit)(void *e, const char *name, size_t len, const struct stat *st),
-		void *e)
+static int files_list(void *arg, const char *dir,
+		int (*emit)(void *e, const char *name, size_t len, const struct stat *st), void *e)
 {
 	struct runs_files *f = arg;
 	struct listing l = { .emit = emit, .arg = e };
@@ -254,8 +255,8 @@ static int by_path(const void *a, const void *b)
 }
 
 /*
- * To say what one file costs takes a look at what all others share with it, so it is found out for all at once: the first pass only
- * counts them.
+ * To say what one file costs takes a look at what all others share with it, so it is found out for all at
+ * once: the first pass only counts them.
  */
 static int count_costs(struct runs_files *f, struct costs **out)
 {
@@ -308,7 +309,9 @@ static int files_cost(void *arg, const char *path, uint64_t *stored)
 	if (found)
 		*stored = found->stored;
 	pthread_mutex_unlock(&f->counting);
-	return rc < 0 ? rc : found ? 0 : ckpt_fail(ENOENT, "'%s' was not there when files were counted", path);
+	return rc < 0  ? rc
+	       : found ? 0
+		       : ckpt_fail(ENOENT, "'%s' was not there when files were counted", path);
 }
 
 int runs_files_new(struct fs *fs, struct runs_files **out, struct bridge_files *calls)

@@ -1,9 +1,10 @@
 /*
  * view_source.c: what a view is made of.
  *
- * A path in a view is a path of the tree, or, when it begins with '@', of another view: `@cpu/@runs/split-mnist/3/model.pt`.  Both
- * look the same from here: attributes, a mark, and a way to the bytes.  Views of views of views are cut off at some depth, so that
- * nobody can make us call ourselves without end.
+ * A path in a view is a path of the tree, or, when it begins with '@', of another view:
+ * `@cpu/@runs/split-mnist/3/model.pt`.  Both look the same from here: attributes, a mark, and a way to the
+ * bytes.  Views of views of views are cut off at some depth, so that nobody can make us call ourselves
+ * without end.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -68,7 +69,8 @@ static bool nested(const char *path)
 }
 
 /* Takes the view's name off a path. */
-static int view_at(const char *path, char name[STORE_NAME_MAX + 1], const char **below, const struct fs_view **out)
+static int view_at(const char *path, char name[STORE_NAME_MAX + 1], const char **below,
+		const struct fs_view **out)
 {
 	size_t len = strcspn(path, "/");
 	unsigned depth = 0;
@@ -167,7 +169,8 @@ int view_source_list(struct fs *fs, const char *path, fs_view_emit emit, void *a
 		rc = view_at(path, name, &below, &v);
 		if (rc < 0)
 			return rc;
-		return v->list ? v->list(fs, name, below, emit, arg) : ckpt_fail(ENOTDIR, "'%s' is no directory", path);
+		return v->list ? v->list(fs, name, below, emit, arg)
+			       : ckpt_fail(ENOTDIR, "'%s' is no directory", path);
 	}
 	rc = find_in_tree(fs, path, NULL, &a);
 	if (rc == 0)
@@ -196,7 +199,8 @@ ssize_t view_source_readlink(struct fs *fs, const char *path, char *buf, size_t 
 
 /* --- bytes ------------------------------------------------------------------------------------------- */
 
-int view_input_init(struct view_input *in, struct fs *fs, const char *path, size_t len, const struct view_source *src)
+int view_input_init(struct view_input *in, struct fs *fs, const char *path, size_t len,
+		const struct view_source *src)
 {
 	*in = (struct view_input){ .fs = fs, .src = *src, .path = strndup(path, len) };
 	return in->path ? 0 : ckpt_fail(ENOMEM, "no memory for a path");

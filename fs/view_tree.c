@@ -1,8 +1,9 @@
 /*
  * view_tree.c: @tree, each file a directory.
  *
- * What lies above the files is the tree; from a file on, the path goes through what is in it (bridge_tree.h).  The tree of a file
- * is made once for a content and shared, with the document that it refers to.
+ * What lies above the files is the tree; from a file on, the path goes through what is in it
+ * (bridge_tree.h).  The tree of a file is made once for a content and shared, with the document that it
+ * refers to.
  *
  *     @tree/run/003/model.pt/state_dict/layer1.0.weight.npy
  *     ^ the view  ^ the file  ^ in it
@@ -174,7 +175,8 @@ static int node_stat(struct spot *s, struct fs_view_look *look)
 		return rc;
 	look->st = s->src.st;
 	look->st.st_size = n.type == S_IFDIR ? 0 : (off_t)n.size;
-	look->st.st_blocks = (blkcnt_t)((uint64_t)look->st.st_size / 512 + ((uint64_t)look->st.st_size % 512 != 0));
+	look->st.st_blocks = (blkcnt_t)((uint64_t)look->st.st_size / 512 +
+					((uint64_t)look->st.st_size % 512 != 0));
 	look->st.st_mode = n.type == S_IFDIR ? dir_mode(s->src.st.st_mode)
 			: n.type == S_IFLNK ? (mode_t)(S_IFLNK | 0777) : S_IFREG | (s->src.st.st_mode & 0444);
 	if (n.type == S_IFREG) {
@@ -308,7 +310,8 @@ static int tree_open(struct fs *fs, const char *name, const char *path, struct f
 	if (rc < 0)
 		return rc;
 	if (!s.tree) {
-		rc = S_ISREG(s.src.st.st_mode) ? view_input_pass(&s.in, out) : ckpt_fail(EISDIR, "'%s' is no file", path);
+		rc = S_ISREG(s.src.st.st_mode) ? view_input_pass(&s.in, out)
+					       : ckpt_fail(EISDIR, "'%s' is no file", path);
 		goto release_spot;
 	}
 	rc = spot_tree(&s, &tree, &item);
@@ -316,7 +319,8 @@ static int tree_open(struct fs *fs, const char *name, const char *path, struct f
 		goto release_spot;
 	k = (struct view_key){ .mark = s.mark, .what = VIEW_LAYOUT };
 	k.mark.rule = view_rule(s.mark.rule, s.inside);
-	rc = settle(&s, view_cache_get(fs->host->cache, &k, make_leaf, &(struct making_leaf){ &s, tree }, drop_leaf, &leaf));
+	rc = settle(&s, view_cache_get(fs->host->cache, &k, make_leaf, &(struct making_leaf){ &s, tree },
+					drop_leaf, &leaf));
 	view_item_put(fs->host->cache, item);
 	if (rc < 0)
 		goto release_spot;

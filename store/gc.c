@@ -3,7 +3,8 @@
  *
  *   1. Everything inserted is committed and indexed; from here on the highest id counts as the last, later ones live.
  *   2. Mark: each piece of each manifest row, in the order of their keys (gc_mark.c).  A row that appears
- *      behind the place that is being read names chunks that were pinned when it appeared, and an unpin marks.
+ *      behind the place that is being read names chunks that were pinned when it appeared, and an unpin marks; or it took
+ *      them over from a row that comes later, which marks them too (manifest.c).
  *   3. The candidates are the ids in the index that are not marked: what is there is known without reading chunks.db,
  *      where a look costs a page.
  *   4. meta.db is synced.  Otherwise a power cut could bring back the name of a chunk that is gone.

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chunk_parts.h"
 #include "manifest_internal.h"
 #include "meta_internal.h"
 #include "store_internal.h"
@@ -321,6 +322,17 @@ static int add_part(struct manifest_row *to, const struct manifest_row *row, uin
 	return 0;
 }
 
+/*
+ * A collection reads rows in the order of their keys, some at a time (gc_mark.c).  What moves to a row with a lower key may
+ * move to behind its back, from where it has not been yet: so it counts as seen.
+ */
+static void mark_moved(struct store *s, const struct manifest_row *row)
+{
+	for (size_t i = 0; i < row->n; i++)
+		if (row->pieces[i].id)
+			mark(s, &row->pieces[i].id, 1);
+}
+
 int manifest_replace(struct store *s, uint64_t version, uint64_t off, uint64_t end, const struct piece *pieces,
 		size_t n)
 {
@@ -359,8 +371,10 @@ int manifest_replace(struct store *s, uint64_t version, uint64_t off, uint64_t e
 	}
 	if (!rc && first.n && first.end > end)
 		rc = add_part(&merged, &first, end, first.end);
-	if (!rc && last.n)
+	if (!rc && last.n) {
+		mark_moved(s, &last);
 		rc = add_part(&merged, &last, end, last.end);
+	}
 	if (!rc)
 		rc = delete_rows(s, version, from, end);
 	if (!rc)

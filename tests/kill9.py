@@ -1,9 +1,11 @@
 """A mixed workload with a manifest outside the mount, and its check after a crash (40-kill9.sh).
 
-    kill9.py work DIR MANIFEST SEED       until the mount dies
+    kill9.py work DIR MANIFEST SEED [CKPTFS]      until the mount dies
     kill9.py check DIR MANIFEST
 
-Workers are processes, each with files of its own.  Before an operation that names a promise it writes what it is about to do
+Workers are processes, each with files of its own: four do what programs do to files, one writes and removes many small ones
+(which are pooled, and pools thinned), one saves the checkpoints of a training over those before the last few (differences,
+and bases that nobody names any more).  With CKPTFS a further one collects garbage and recompresses meanwhile.  Before an operation that names a promise it writes what it is about to do
 ("+ ..."), after it was acknowledged that it is done ("= ..."): a line each, in one write(2) to MANIFEST/log opened with
 O_APPEND, which no daemon's death can touch.  A content is told by its seed and length, so that it can be made again.
 
@@ -12,13 +14,24 @@ old or the new state is there, never a mix.  Names: a rename is acknowledged by 
 a second or with the next close or fsync, so those may be missing only when nothing was acknowledged after them.
 """
 import errno
+import array
+import functools
+import json
 import os
 import random
 import signal
+import struct
+import subprocess
 import sys
 import zlib
 
 SIZES = [0, 1, 100, 3000, 20000, 70000, 300000, 1 << 20, 4 << 20]
+PLAIN, SMALL, TRAIN = 4, 4, 5  # workers below PLAIN; the number of the one with small files, of the one that trains
+FLOATS = 1 << 16
+
+
+def names_of(worker):
+    return ["w%d-%d" % (worker, i) for i in range({SMALL: 150, TRAIN: 4}.get(worker, 12))]
 
 
 def content(seed, size):
@@ -27,11 +40,66 @@ def content(seed, size):
     return (half + bytes(size // 8) + half)[:size].ljust(size, b"t")
 
 
+def small(seed):
+    rnd = random.Random(seed)
+    lines = ['{"step": %d, "loss": %.6f}\n' % (i, rnd.random()) for i in range(rnd.randrange(200))]
+    return "".join(lines).encode()
+
+
+@functools.lru_cache(maxsize=2)
+def weights(seed):
+    rnd = random.Random(seed)
+    return [rnd.gauss(0, 0.05) for _ in range(FLOATS)]
+
+
+def checkpoint(seed, step):
+    """Of one training, whose weights move a little at each step."""
+    move = random.Random(seed + step).uniform(0.5, 2) * 1e-4 * step
+    data = array.array("f", [w + move * ((i * 7 & 15) - 7.5) for i, w in enumerate(weights(seed))]).tobytes()
+    head = json.dumps({"w": {"dtype": "F32", "shape": [FLOATS], "data_offsets": [0, len(data)]}}).encode()
+    head += b" " * (-len(head) % 8)
+    return struct.pack("<Q", len(head)) + head + data
+
+
+MAKERS = {"put": content, "small": small, "ckpt": checkpoint}
+
+
+@functools.lru_cache(maxsize=1000)
+def made(ops):
+    """The content that these lines of the log make, one after the other."""
+    for kind, _, *args in ops:
+        n = [int(x) for x in args]
+        if kind in MAKERS:
+            data = MAKERS[kind](*n)
+        elif kind == "add":
+            data += content(n[0], n[1])
+        else:
+            data = data[:n[2]] + content(n[0], n[1]) + data[n[2] + n[1]:]
+    return data
+
+
 class Gone(Exception):
     pass
 
 
-def work(base, manifest, seed):
+def put(path, data, sync=False):
+    with open(path, "wb", buffering=0) as f:
+        for off in range(0, len(data), 200000):
+            f.write(data[off:off + 200000])
+        if sync:
+            os.fsync(f.fileno())
+
+
+def keep_house(ckptfs, base):
+    """Until the mount dies.  What the commands say is of no matter: they may be cut off at any moment."""
+    for k in range(1000000):
+        if not os.path.ismount(os.path.dirname(base)):
+            return
+        subprocess.run([ckptfs, "recompress" if k % 3 == 2 else "gc", os.path.dirname(base)], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def work(base, manifest, seed, ckptfs=None):
     log = os.open(os.path.join(manifest, "log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def worker(n):
@@ -51,12 +119,7 @@ def work(base, manifest, seed):
             have = known.get(name)
             if op in ("new", "replace", "fsync") or not have:
                 note("+", tag, "put", name, s, size)
-                data = content(s, size)
-                with open(path, "wb", buffering=0) as f:
-                    for off in range(0, len(data), 200000):
-                        f.write(data[off:off + 200000])
-                    if op == "fsync":
-                        os.fsync(f.fileno())
+                put(path, content(s, size), op == "fsync")
                 note("=", tag)
                 known[name] = (s, size)
             elif op == "torch":
@@ -93,9 +156,30 @@ def work(base, manifest, seed):
                     f.write(content(s, 3000))
                 note("=", tag)
 
+        def step_small(k):
+            name = rnd.choice(names_of(n))
+            tag = "%d.%d.%d" % (seed, n, k)
+            if name in known and rnd.random() < 0.4:
+                note("+", tag, "rm", name)
+                os.unlink(os.path.join(base, name))
+                del known[name]
+            else:
+                s = rnd.randrange(1 << 30)
+                note("+", tag, "small", name, s)
+                put(os.path.join(base, name), small(s), rnd.random() < 0.05)
+                known[name] = (s,)
+            note("=", tag)
+
+        def step_train(k):
+            name = names_of(n)[k % 4]
+            tag = "%d.%d.%d" % (seed, n, k)
+            note("+", tag, "ckpt", name, seed, k)
+            put(os.path.join(base, name), checkpoint(seed, k))
+            note("=", tag)
+
         try:
             for k in range(1000000):
-                step(k)
+                {SMALL: step_small, TRAIN: step_train}.get(n, step)(k)
         except OSError as e:
             gone = e.errno == errno.ENOENT and not os.path.exists(base)  # unmounted by now
             if e.errno not in (errno.ENOTCONN, errno.ECONNABORTED) and not gone:
@@ -113,7 +197,7 @@ def work(base, manifest, seed):
     os.truncate(log, 0)
 
     children = []
-    for n in range(4):
+    for n in range(TRAIN + 1):
         pid = os.fork()
         if pid == 0:
             try:
@@ -125,7 +209,13 @@ def work(base, manifest, seed):
                 traceback.print_exc()
             os._exit(1)
         children.append(pid)
+    house = os.fork() if ckptfs else None
+    if house == 0:
+        keep_house(ckptfs, base)
+        os._exit(0)
     bad = [s for s in (os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in children) if s != 7]
+    if house:
+        os.waitpid(house, 0)
     print("workers ended with %s" % bad if bad else "lost the mount")
 
 
@@ -144,7 +234,7 @@ def check(base, manifest):
 
     acknowledged = 0
     for worker, ops in by_worker.items():
-        now = {}      # name -> bytes, after everything that was acknowledged
+        now = {}      # name -> what made its content, after everything that was acknowledged
         loose = []    # earlier states that a crash may bring back: removals not yet followed by a promise
 
         for i, w in enumerate(ops):
@@ -154,25 +244,22 @@ def check(base, manifest):
             acknowledged += done
             kind, name = w[2], w[3]
             before = dict(now)
-            if kind == "put":
-                now[name] = content(int(w[4]), int(w[5]))
+            if kind in MAKERS:
+                now[name] = (tuple(w[2:]),)
             elif kind == "mv":
                 now[w[4]] = now.pop(name)
             elif kind == "rm":
                 now.pop(name)
-            elif kind == "add":
-                now[name] = now[name] + content(int(w[4]), int(w[5]))
-            elif kind == "over":
-                off, data = int(w[6]), content(int(w[4]), int(w[5]))
-                now[name] = now[name][:off] + data + now[name][off + len(data):]
+            else:
+                now[name] += (tuple(w[2:]),)
             if done and kind != "rm":
                 loose = []           # a close or a rename commits what came before it
             elif done:
                 loose.append(before)
             if not done:
                 loose.append(before)
-        allowed = [now] + loose
-        names = {"w%s-%d" % (worker, i) for i in range(12)}
+        allowed = [{name: made(ops) for name, ops in state.items()} for state in [now] + loose]
+        names = names_of(int(worker))
         got = {}
         for name in names:
             try:
@@ -204,6 +291,6 @@ def show(data):
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1] == "work":
-        work(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        work(sys.argv[2], sys.argv[3], int(sys.argv[4]), *sys.argv[5:])
     else:
         sys.exit(check(sys.argv[2], sys.argv[3]))

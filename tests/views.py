@@ -3,6 +3,7 @@
 what a shell can't.
 
     views.py make DIR              a directory of checkpoints
+    views.py model FILE EPOCH      one of them
     views.py ranges FILE           reads at many offsets, and through a mapping, against the whole
     views.py held VIEW FILE NEW    opens VIEW, has FILE replaced by NEW, reads on; then VIEW must show the new file
     views.py writing VIEW FILE     writes to FILE without closing it: VIEW shows what was before
@@ -78,6 +79,7 @@ def save(path, obj, records):
 
 
 def model(path, epoch, n=100000):
+    epoch = int(epoch)
     rnd = random.Random(epoch)
     data = {"0": rnd.randbytes(n * 4), "1": rnd.randbytes(40)}
     obj = {"model": {"layer.weight": Tensor(Storage("0", n), (n // 100, 100)), "layer.bias": Tensor(Storage("1", 10), (10,))},
@@ -93,8 +95,9 @@ def make(top):
         with open(f"{d}/metrics.json", "w") as f:
             json.dump({"acc": epoch / 10}, f)
     os.symlink("3", f"{top}/run/last")
-    os.symlink("model.pt", f"{top}/run/3/link.pt")
-    open(f"{top}/run/empty.pt", "w").close()
+    os.mkdir(f"{top}/run/links")
+    os.symlink("../3/model.pt", f"{top}/run/links/link.pt")
+    open(f"{top}/run/links/empty.pt", "w").close()
 
 
 def ranges(path):

@@ -18,11 +18,11 @@
 #include "store/store_tree.h"
 #include "store/store_version.h"
 
-enum { BIG_MAX = 2 << 20 };
+enum { BIG_MAX = 3 << 19 };
 
 static size_t pick_size(struct world *w)
 {
-	switch (world_below(w, w->little ? 5 : 9)) {
+	switch (world_below(w, w->little ? 5 : 8)) {
 	case 0:
 		return world_below(w, 200);
 	case 1:
@@ -34,7 +34,7 @@ static size_t pick_size(struct world *w)
 		return (40 << 10) + world_below(w, 60 << 10);
 	case 5:
 	case 6:
-		return world_below(w, 900 << 10);
+		return world_below(w, 400 << 10);
 	default:
 		return (1 << 20) + world_below(w, BIG_MAX - (1 << 20));
 	}
@@ -334,7 +334,7 @@ static int op_slow(struct world *w)
 			w->slow_now = content_new(0);
 			w->slow_session = true;
 		}
-		size_t len = world_below(w, w->little ? 30 << 10 : 250 << 10);
+		size_t len = world_below(w, w->little ? 30 << 10 : 120 << 10);
 		struct content *n = content_copy(w->slow_now, w->slow_now->size + len);
 
 		content_fill(n->data + w->slow_now->size, len, world_below(w, 3) ? world_random(w) : 7);

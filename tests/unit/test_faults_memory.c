@@ -25,7 +25,7 @@ static void test_sqlite_memory(void **state)
  */
 static void test_small_disk(void **state)
 {
-	enum { WORKS = 6, OPERATIONS = 250 };
+	enum { WORKS = 4, OPERATIONS = 200 };
 
 	(void)state;
 	complaints = 0;
@@ -39,7 +39,7 @@ static void test_small_disk(void **state)
 
 		snprintf(file, sizeof file, "%s/reserve", dir);
 		unlink(file);
-		capacity = OTHERS + ((uint64_t)(20 + 4 * i) << 20);
+		capacity = OTHERS + ((uint64_t)(16 + 3 * i) << 20);
 		small = disk_new();
 		disk_limit(small, capacity, beside);
 		disk_use(small);

@@ -9,13 +9,16 @@
 #define P2 "\x80\2"
 #define STR(n, s) "X" n "\0\0\0" s
 #define OD "ccollections\nOrderedDict\n)R"
-#define PID(key, count) "(" STR("\7", "storage") "ctorch\nFloatStorage\n" STR("\1", key) STR("\6", "cuda:0") count "tQ"
-#define V2(pid, offset, size, stride) "ctorch._utils\n_rebuild_tensor_v2\n(" pid offset size stride "\x89" OD "tR"
+#define PID(key, count)                                                                                      \
+	"(" STR("\7", "storage") "ctorch\nFloatStorage\n" STR("\1", key) STR("\6", "cuda:0") count "tQ"
+#define V2(pid, offset, size, stride)                                                                        \
+	"ctorch._utils\n_rebuild_tensor_v2\n(" pid offset size stride "\x89" OD "tR"
 
 /* {"w": a tensor of 2 x 3 floats, "epoch": epoch}, as torch.save writes it on a GPU. */
 static void make_torch(struct byte_buf *f, char epoch, uint8_t fill)
 {
-	static const char head[] = P2 "}(" STR("\1", "w") V2(PID("0", "K\6"), "K\0", "K\2K\3\x86", "K\3K\1\x86") STR("\5", "epoch") "K";
+	static const char head[] = P2 "}(" STR("\1", "w")
+			V2(PID("0", "K\6"), "K\0", "K\2K\3\x86", "K\3K\1\x86") STR("\5", "epoch") "K";
 	uint8_t p[sizeof(head) + 2], data[24];
 	struct zip_writer w;
 
@@ -106,8 +109,9 @@ static int open_fails(const char *p)
 
 static void test_forms(void **state)
 {
-	static const char *const forms[] = { "@cpu/a.pt", "@cuda:1/a.pt", "@fp16/a.pt", "@cpu+bf16/a.pt", "@summary/a.pt",
-		"@json/a.pt", "@safetensors/a.pt.safetensors", "@tree/a.pt/epoch", "@tree/a.pt/w.npy", "@json/@cpu/a.pt" };
+	static const char *const forms[] = { "@cpu/a.pt", "@cuda:1/a.pt", "@fp16/a.pt", "@cpu+bf16/a.pt",
+		"@summary/a.pt", "@json/a.pt", "@safetensors/a.pt.safetensors", "@tree/a.pt/epoch",
+		"@tree/a.pt/w.npy", "@json/@cpu/a.pt" };
 	struct stat view, file;
 
 	(void)state;
@@ -264,7 +268,8 @@ static int log_end(const char *what)
 
 static void test_damaged(void **state)
 {
-	static const char *const views[] = { "@cpu/t.pt", "@json/t.pt", "@summary/t.pt", "@bf16/t.pt", "@tree/t.pt", "@cpu/t.pt" };
+	static const char *const views[] = { "@cpu/t.pt", "@json/t.pt", "@summary/t.pt", "@bf16/t.pt",
+		"@tree/t.pt", "@cpu/t.pt" };
 	struct byte_buf f = { 0 };
 	struct names l;
 
@@ -548,7 +553,8 @@ static atomic_bool stop;
 
 static void *look_at_views(void *arg)
 {
-	static const char *const views[] = { "@cpu/a.pt", "@json/a.pt", "@tree/a.pt/epoch", "@bf16/a.pt", "@summary/a.pt" };
+	static const char *const views[] = { "@cpu/a.pt", "@json/a.pt", "@tree/a.pt/epoch", "@bf16/a.pt",
+		"@summary/a.pt" };
 	char buf[64];
 
 	(void)arg;

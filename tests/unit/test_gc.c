@@ -321,6 +321,50 @@ static void test_stopped(void **state)
 	assert_int_equal(meta_number(f->s, "SELECT count(*) FROM chunk_index"), 20);
 }
 
+/* Between two looks of a collection at the manifests, pieces of a row that it has not seen are joined to one that it has. */
+struct joining {
+	struct store *s;
+	uint64_t version, between;
+	bool done;
+};
+
+static int join_rows(void *arg, uint64_t done, uint64_t total, bool bytes)
+{
+	struct joining *j = arg;
+	struct piece p = { .len = (2 << 20) - 500, .id = j->between };
+
+	(void)total;
+	(void)bytes;
+	if (j->done || done != j->version)
+		return 0;
+	j->done = true;
+	assert_int_equal(meta_begin(j->s), 0);
+	assert_int_equal(meta_end(j->s, manifest_replace(j->s, j->version, 1000, 1000 + p.len, &p, 1)), 0);
+	return 0;
+}
+
+static void test_joined_rows(void **state)
+{
+	struct fixture *f = *state;
+	struct joining j = { .s = f->s, .version = 1000, .between = put(f->s, 3, 5000) };
+	uint64_t a = put(f->s, 1, 1000), b = put(f->s, 2, 1000);
+	struct piece pieces[] = { { .len = 1000, .id = a }, { .len = (2 << 20) - 1000 }, { .len = 1000, .id = b } };
+
+	/* The first row of the last version is the last of those that are read at once. */
+	for (uint64_t i = 0; i < 255; i++)
+		assert_int_equal(publish(f->s, 100 + i, a, 1000), 0);
+	assert_int_equal(meta_begin(f->s), 0);
+	assert_int_equal(meta_end(f->s, manifest_replace(f->s, j.version, 0, (2 << 20) + 1000, pieces, 3)), 0);
+	assert_int_equal(meta_number(f->s, "SELECT count(*) FROM manifest WHERE version = 1000"), 2);
+	chunk_unpin(f->s, a);
+	chunk_unpin(f->s, b);
+	assert_int_equal(store_gc(f->s, join_rows, &j, NULL), 0);
+	assert_true(j.done);
+	assert_int_equal(meta_number(f->s, "SELECT count(*) FROM manifest WHERE version = 1000"), 1);
+	assert_true(whole(f->s, b, 2, 1000));
+	chunk_unpin(f->s, j.between);
+}
+
 static void test_by_itself(void **state)
 {
 	struct fixture *f = *state;
@@ -460,7 +504,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_all_goes), T(test_what_stays), T(test_staged_stays), T(test_bases), T(test_stale_index),
-		T(test_bad_manifest), T(test_stopped), T(test_by_itself), T(test_while_others_write),
+		T(test_bad_manifest), T(test_stopped), T(test_joined_rows), T(test_by_itself), T(test_while_others_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

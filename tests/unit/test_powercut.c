@@ -30,7 +30,7 @@ enum { MESSAGES = 5 };
 static char base[200], dir[256];
 static struct disk *recorded; /* the disk whose directory store.c syncs, at the moment */
 static uint64_t seed = 1;
-static size_t cuts = 250;
+static size_t cuts = 160;
 
 /* In place of libc's: store.c syncs its directory beside SQLite. Real syncs of real files would only cost time. */
 int fsync(int fd)
@@ -209,7 +209,7 @@ static void test_every_event(void **state)
 /* Long ones, cut here and there. */
 static void test_long(void **state)
 {
-	enum { WORKS = 5 };
+	enum { WORKS = 4 };
 
 	(void)state;
 	complaints = 0;
@@ -217,7 +217,7 @@ static void test_long(void **state)
 		uint64_t of = seed + 100 + i;
 		struct world w;
 
-		work(&w, of, 200, false);
+		work(&w, of, 160, false);
 		if (i % 2)
 			assert_int_equal(world_close(&w), 0);
 		else
