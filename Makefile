@@ -25,7 +25,7 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bins.c \
 	codec/codec_bins_avx2.c codec/codec_chunk.c \
 	codec/codec_container.c codec/codec_cut.c codec/codec_delta.c codec/codec_drift.c codec/codec_float.c codec/codec_hash.c \
-	codec/codec_image.c codec/codec_planes.c codec/codec_probe.c codec/codec_rans.c \
+	codec/codec_image.c codec/codec_pages.c codec/codec_planes.c codec/codec_probe.c codec/codec_rans.c \
 	codec/codec_rans_decode.c codec/codec_rans_encode.c codec/codec_simd.c codec/codec_text.c \
 	codec/codec_version.c codec/codec_work.c codec/container_legacy.c codec/container_npy.c \
 	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c codec/cut_gear.c \
@@ -57,7 +57,7 @@ BRIDGE_SRC = torchbridge/bridge_client.c torchbridge/bridge_compare.c torchbridg
 	torchbridge/bridge_dtype.c torchbridge/bridge_layout.c torchbridge/bridge_math.c \
 	torchbridge/bridge_runs.c torchbridge/bridge_spawn.c torchbridge/bridge_spec.c \
 	torchbridge/bridge_tree.c torchbridge/bridge_view.c torchbridge/compare_data.c \
-	torchbridge/compare_list.c torchbridge/json_put.c torchbridge/layout_gather.c \
+	torchbridge/compare_list.c torchbridge/json_put.c torchbridge/layout_gather.c torchbridge/layout_stripe.c \
 	torchbridge/name_escape.c torchbridge/runs_arena.c torchbridge/runs_avalanche.c \
 	torchbridge/runs_best.c torchbridge/runs_chart.c torchbridge/runs_collect.c \
 	torchbridge/runs_components.c torchbridge/runs_dict.c torchbridge/runs_escape.c \
@@ -92,7 +92,7 @@ UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c test
 	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_session.c \
 	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c \
 	tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \
-	tests/unit/test_recompress.c tests/unit/test_recompress_idle.c tests/unit/test_recompress_near.c \
+	tests/unit/test_recompress.c tests/unit/test_recompress_idle.c tests/unit/test_recompress_near.c tests/unit/test_reserve.c \
 	tests/unit/test_safetensors.c tests/unit/test_store.c tests/unit/test_target.c \
 	tests/unit/test_torch_file.c tests/unit/test_tree.c tests/unit/test_twin.c \
 	tests/unit/test_version_hold.c tests/unit/test_zip.c
@@ -104,7 +104,7 @@ FUZZ_SRC = tests/fuzz/fuzz_codec.c tests/fuzz/fuzz_cut.c tests/fuzz/fuzz_npy.c t
 # Suites on a real mount, in the order in which they run.
 SUITES = tests/10-basic.sh tests/15-golden.sh tests/20-posix.sh tests/25-fsx.sh tests/30-torn.sh \
 	tests/40-kill9.sh tests/50-concurrent.sh tests/55-bridge.sh tests/60-cli.sh tests/65-recompress.sh tests/66-views.sh \
-	tests/67-inspect.sh tests/70-mount.sh tests/80-full.sh
+	tests/67-inspect.sh tests/68-hostile.sh tests/70-mount.sh tests/80-full.sh
 
 MAN = man/ckptfs-bridge.8 man/ckptfs-format.5 man/ckptfs-views.7 man/ckptfs.1 man/mount.fuse.ckptfs.8
 

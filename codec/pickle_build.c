@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/codec_pages.h"
 
 enum { PROBES_MAX = 4096 }; /* in the table of globals; by chance it is some dozens */
 
@@ -30,6 +31,7 @@ int build_grow(struct pickle_parser *s, void *p, size_t *cap, size_t need, size_
 	now = realloc(now, more * size);
 	if (now == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a pickle of %zu bytes", s->g->len);
+	codec_pages(now, more * size);
 	memcpy(p, &now, sizeof now);
 	s->g->memory += (more - *cap) * size;
 	*cap = more;

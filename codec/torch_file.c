@@ -16,6 +16,7 @@
 
 #include "codec/byte_buf.h"
 #include "codec/ckpt_error.h"
+#include "codec/codec_pages.h"
 
 enum {
 	HEAD_LEN = 512, /* of the file, to tell what it is */
@@ -253,6 +254,7 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 	if (f->bytes == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a pickle of %llu bytes",
 				(unsigned long long)e->size);
+	codec_pages(f->bytes, f->bytes_len);
 	rc = zip_read_full(read, arg, f->pickle_off, f->bytes, (size_t)e->size);
 	if (rc == 0)
 		rc = make_object(f, 0, (size_t)e->size, limits, &used);

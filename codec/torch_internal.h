@@ -44,6 +44,12 @@ enum torch_known {
 	KNOWN_NP_DTYPE,
 };
 
+/* The rest of the hash tells most keys apart without a look at them, wherever they lie. */
+struct torch_key_place {
+	uint32_t storage; /* number + 1; 0: free */
+	uint32_t rest;
+};
+
 struct torch_object {
 	const struct pickle *g; /* borrowed */
 	uint8_t *known;         /* of each global: enum torch_known */
@@ -59,7 +65,7 @@ struct torch_object {
 	uint32_t dims_len;
 	size_t storage_cap, mention_cap, tensor_cap, dims_cap;
 
-	uint32_t *place; /* hash table of storages by key: number + 1; a power of 2 places */
+	struct torch_key_place *place; /* hash table of storages by key; a power of 2 places */
 	size_t places;
 };
 

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/codec_pages.h"
 #include "pickle_internal.h"
 #include "torch_internal.h"
 #include "torch_names.h"
@@ -32,6 +33,7 @@ int torch_room(void *p, size_t *cap, size_t need, size_t size)
 	now = realloc(now, more * size);
 	if (now == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for the tensors of a pickle");
+	codec_pages(now, more * size);
 	memcpy(p, &now, sizeof now);
 	*cap = more;
 	return 0;
@@ -85,19 +87,38 @@ bool torch_sequence(const struct torch_object *o, uint32_t ref, const uint32_t *
 
 /* ---- storages -------------------------------------------------------------------------------------------------- */
 
-static int storage_place(const struct torch_object *o, const char *key, size_t len, size_t *out)
+/*
+ * Torch numbers its storages from 0 on: such keys are their own hash, so that the places are gone through in order.
+ * Others (addresses in legacy files) are hashed.
+ */
+static uint64_t key_hash(const struct torch_object *o, const char *key, size_t len)
 {
-	size_t i = XXH3_64bits(key, len) & (o->places - 1), probes = 0;
+	uint64_t v = 0;
+	size_t i = 0;
 
-	for (; o->place[i] != 0; i = (i + 1) & (o->places - 1)) {
-		const struct torch_storage *x = &o->storage[o->place[i] - 1];
+	for (; i < len && i < 9 && key[i] >= '0' && key[i] <= '9'; i++)
+		v = 10 * v + (uint64_t)(key[i] - '0');
+	return i == len && len > 0 && key[0] != '0' && v < o->places ? v << 32 | v : XXH3_64bits(key, len);
+}
+
+/* The place of a key with that hash, which is free where there is no such storage. */
+static int storage_place(const struct torch_object *o, uint64_t hash, const char *key, size_t len,
+		struct torch_key_place **out)
+{
+	size_t i = hash & (o->places - 1), probes = 0;
+
+	for (; o->place[i].storage != 0; i = (i + 1) & (o->places - 1)) {
+		const struct torch_storage *x;
 
 		if (++probes > PROBES_MAX)
 			return ckpt_fail(EBADMSG, "storage keys made to collide");
+		if (o->place[i].rest != (uint32_t)(hash >> 32))
+			continue;
+		x = &o->storage[o->place[i].storage - 1];
 		if (pickle_same(x->key, x->key_len, key, len))
 			break;
 	}
-	*out = i;
+	*out = &o->place[i];
 	return 0;
 }
 
@@ -105,20 +126,21 @@ static int storage_place(const struct torch_object *o, const char *key, size_t l
 static int enter_storage(
 		struct torch_object *o, const struct torch_storage *s, uint32_t node, uint32_t *number)
 {
-	size_t at;
-	int rc = storage_place(o, s->key, s->key_len, &at);
+	uint64_t hash = key_hash(o, s->key, s->key_len);
+	struct torch_key_place *at;
+	int rc = storage_place(o, hash, s->key, s->key_len, &at);
 
 	if (rc < 0)
 		return rc;
-	if (o->place[at] != 0) {
-		*number = o->place[at] - 1;
+	if (at->storage != 0) {
+		*number = at->storage - 1;
 		if (o->storage[*number].bytes != s->bytes)
 			return torch_bad(o, node, "its storage was of another size before");
 		return 0;
 	}
 	*number = o->storages;
 	o->storage[o->storages++] = *s;
-	o->place[at] = o->storages;
+	*at = (struct torch_key_place){ o->storages, (uint32_t)(hash >> 32) };
 	return 0;
 }
 
@@ -202,29 +224,22 @@ static int too_large(size_t most)
 }
 
 /*
- * Arrays as long as they can become, but for the dimensions: memory that is not touched costs nothing, and
- * growing step by step leaves holes.
+ * Arrays as long as they can become, but for the dimensions, which are not known: memory that is not touched costs
+ * nothing, and growing step by step leaves holes.
  */
 static int expect(struct torch_object *o, size_t most)
 {
-	const uint32_t *args;
-	uint32_t n;
 	size_t ids = 0, calls = 0;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < o->g->nodes; i++) {
-		enum torch_known known;
-
 		ids += o->g->node[i].kind == PICKLE_PERSID;
-		if (o->g->node[i].kind != PICKLE_REDUCE)
-			continue;
-		known = torch_call_of(o, i, &args, &n);
-		calls += known >= KNOWN_TENSOR && known <= KNOWN_DEVICE_CPU;
+		calls += o->g->node[i].kind == PICKLE_REDUCE;
 	}
 	o->places = 64;
 	while (o->places < 2 * ids)
 		o->places *= 2;
-	if (most > 0 && ids * sizeof *o->mention + calls * sizeof *o->tensor + o->places * sizeof *o->place > most)
+	if (most > 0 && o->places * sizeof *o->place > most)
 		return too_large(most);
 	o->place = calloc(o->places, sizeof *o->place);
 	if (o->place == NULL)
@@ -235,7 +250,7 @@ static int expect(struct torch_object *o, size_t most)
 		rc = torch_room(&o->mention, &o->mention_cap, ids + 1, sizeof *o->mention);
 	if (rc == 0)
 		rc = torch_room(&o->tensor, &o->tensor_cap, calls + 1, sizeof *o->tensor);
-	return rc < 0 ? rc : torch_room(&o->dims, &o->dims_cap, 2 * calls + 1, sizeof *o->dims);
+	return rc < 0 ? rc : torch_room(&o->dims, &o->dims_cap, 2 * ids + 1, sizeof *o->dims);
 }
 
 int torch_object_new(const struct pickle *g, size_t most, struct torch_object **out)
@@ -296,11 +311,11 @@ const struct torch_storage *torch_storage_at(const struct torch_object *o, uint3
 
 uint32_t torch_storage_of_key(const struct torch_object *o, const char *key, size_t len)
 {
-	size_t i;
+	struct torch_key_place *at;
 
-	if (storage_place(o, key, len, &i) < 0 || o->place[i] == 0)
+	if (storage_place(o, key_hash(o, key, len), key, len, &at) < 0 || at->storage == 0)
 		return PICKLE_NIL;
-	return o->place[i] - 1;
+	return at->storage - 1;
 }
 
 uint32_t torch_mentions(const struct torch_object *o)

@@ -28,7 +28,14 @@ enum {
 	CANDIDATES = 64,
 	RECORD_MAX = RECORD_LEN + 3 * 65535,
 	WINDOW = 1 << 18,  /* more than a record */
+	AHEAD = 16,
 	PROBES_MAX = 4096, /* in the table of names; by chance it is some dozens */
+};
+
+/* The rest of the hash tells most names apart without a look at them, wherever they lie. */
+struct place {
+	uint32_t entry; /* number + 1; 0: free */
+	uint32_t rest;
 };
 
 struct zip {
@@ -36,7 +43,7 @@ struct zip {
 	size_t entries;
 	char *names; /* of all entries, each terminated */
 	size_t names_len;
-	uint32_t *place; /* hash table of names: entry + 1; a power of 2 places */
+	struct place *place; /* hash table of names; a power of 2 places */
 	size_t places;
 	uint64_t base, directory, directory_len, end;
 	bool ambiguous;
@@ -224,9 +231,9 @@ static int find_end(codec_read_at read, void *arg, uint64_t size, struct ends *e
 	return ckpt_fail(EBADMSG, "zip: no end record that fits");
 }
 
-static bool same_name(const struct zip_entry *a, const struct zip_entry *b)
+static bool has_name(const struct zip_entry *e, const char *name, size_t len)
 {
-	return a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
+	return e->name_len == len && memcmp(e->name, name, len) == 0;
 }
 
 /* Torch's reader folds ASCII letters only. */
@@ -258,44 +265,61 @@ static size_t places_for(uint64_t entries)
 	return n;
 }
 
-/* Enters all names into the table; finds those that are there twice. */
+/* Enters a name into the table; -EBADMSG when it is there already. */
+static int enter_name(struct zip *z, size_t k, uint64_t hash)
+{
+	const struct zip_entry *e = &z->entry[k];
+	size_t i = hash & (z->places - 1), probes = 0;
+
+	for (; z->place[i].entry != 0; i = (i + 1) & (z->places - 1)) {
+		const struct zip_entry *x;
+
+		if (++probes > PROBES_MAX)
+			return ckpt_fail(EBADMSG, "zip: names made to collide, '%.200s' for one", e->name);
+		if (z->place[i].rest != (uint32_t)(hash >> 32))
+			continue;
+		x = &z->entry[z->place[i].entry - 1];
+		if (has_name(x, e->name, e->name_len))
+			return ckpt_fail(EBADMSG, "zip: two entries are called '%.200s'", e->name);
+		if (x->name_len == e->name_len && folded_hash(x->name, x->name_len) == hash)
+			z->ambiguous = true;
+	}
+	z->place[i] = (struct place){ (uint32_t)k + 1, (uint32_t)(hash >> 32) };
+	return 0;
+}
+
+/* Enters all names. A few are hashed before they are entered, so that their places can be fetched meanwhile. */
 static int index_names(struct zip *z)
 {
+	uint64_t hash[AHEAD];
+	int rc = 0;
+
 	z->places = places_for(z->entries);
 	z->place = calloc(z->places, sizeof *z->place);
 	if (z->place == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a zip of %zu entries", z->entries);
-	for (size_t k = 0; k < z->entries; k++) {
-		const struct zip_entry *e = &z->entry[k];
-		uint64_t hash = folded_hash(e->name, e->name_len);
-		size_t i = hash & (z->places - 1), probes = 0;
+	for (size_t k = 0; k < z->entries; k += AHEAD) {
+		size_t n = z->entries - k < AHEAD ? z->entries - k : AHEAD;
 
-		for (; z->place[i] != 0; i = (i + 1) & (z->places - 1)) {
-			const struct zip_entry *x = &z->entry[z->place[i] - 1];
-
-			if (++probes > PROBES_MAX)
-				return ckpt_fail(EBADMSG, "zip: names made to collide, '%.200s' for one",
-						e->name);
-			if (same_name(x, e))
-				return ckpt_fail(EBADMSG, "zip: two entries are called '%.200s'", e->name);
-			if (x->name_len == e->name_len && folded_hash(x->name, x->name_len) == hash)
-				z->ambiguous = true;
+		for (size_t i = 0; i < n; i++) {
+			hash[i] = folded_hash(z->entry[k + i].name, z->entry[k + i].name_len);
+			__builtin_prefetch(&z->place[hash[i] & (z->places - 1)], 1);
 		}
-		z->place[i] = (uint32_t)k + 1;
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			rc = enter_name(z, k + i, hash[i]);
 	}
-	return 0;
+	return rc;
 }
 
 const struct zip_entry *zip_find(const struct zip *z, const char *name, size_t len)
 {
-	size_t i = folded_hash(name, len) & (z->places - 1);
+	uint64_t hash = folded_hash(name, len);
+	size_t i = hash & (z->places - 1);
 
-	for (; z->place[i] != 0; i = (i + 1) & (z->places - 1)) {
-		const struct zip_entry *x = &z->entry[z->place[i] - 1];
-
-		if (x->name_len == len && memcmp(x->name, name, len) == 0)
-			return x;
-	}
+	for (; z->place[i].entry != 0; i = (i + 1) & (z->places - 1))
+		if (z->place[i].rest == (uint32_t)(hash >> 32) &&
+				has_name(&z->entry[z->place[i].entry - 1], name, len))
+			return &z->entry[z->place[i].entry - 1];
 	return NULL;
 }
 

@@ -15,7 +15,7 @@
  *
  * Entries with a compression method are listed; who reads their bytes has to ask for it (zip_entry.method).
  *
- * Memory: some 70 bytes an entry and its name, never more than the caller allows: it is known from the end
+ * Memory: some 90 bytes an entry and its name, never more than the caller allows: it is known from the end
  * record, before the directory is read.  Reading: the tail, and the directory once, in pieces.
  */
 #ifndef ZIP_READ_H

@@ -67,6 +67,7 @@ static int make_doc(void *arg, void **object, size_t *memory)
 	rc = bridge_doc_open(view_input_read, in, size, LIGHT, &d);
 	if (rc == -EFBIG) {
 		ckpt_mutex_lock(&in->fs->host->large);
+		view_cache_spare(in->fs->host->cache);
 		rc = bridge_doc_open(view_input_read, in, size, HEAVY, &d);
 		pthread_mutex_unlock(&in->fs->host->large);
 	}

@@ -210,7 +210,8 @@ int fuse_loop_run(struct fuse_loop *l)
 void fuse_loop_interrupt(struct fuse_loop *l)
 {
 	pthread_mutex_lock(&l->lock);
-	if (l->leader != NULL)
+	/* Once it has ended nobody reads, and who led may be joined already. */
+	if (l->leader != NULL && !l->ended)
 		pthread_kill(l->leader->thread, SIGUSR1);
 	pthread_mutex_unlock(&l->lock);
 }

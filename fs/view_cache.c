@@ -7,9 +7,9 @@
  *
  * Small ones and large ones are kept in lists of their own, newest first: otherwise one checkpoint of a
  * hundred thousand tensors would drive out the heads of a thousand small ones.  What is in use counts too,
- * but can't be dropped; an object that is larger than all the room there is goes with its last reference.
- * A large one that nobody has asked for in a while goes even if there is room: the memory belongs to
- * whoever writes.
+ * but can't be dropped.  An object that is larger than all the room there is stays until another is made:
+ * else each name that is looked up in a huge file would have the file understood anew.  A large one that
+ * nobody has asked for in a while goes even if there is room: the memory belongs to whoever writes.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -115,14 +115,19 @@ static void slot_take(struct view_cache *c, struct view_item *i)
 	*at = i->next;
 }
 
-/* Takes what is too much, or unused since `before`, out of a list and chains it by `next` on to *gone. */
+/*
+ * Takes what is too much, but the newest, and what is unused since `before` out of a list and chains it by `next` on
+ * to *gone.
+ */
 static void evict(struct view_cache *c, struct kept *l, int64_t before, struct view_item **gone)
 {
 	struct view_item *i, *newer;
 
 	for (i = l->oldest; i; i = newer) {
+		bool over = l->memory > l->room && i != l->newest;
+
 		newer = i->newer;
-		if (i->refs > 0 || (l->memory <= l->room && i->used >= before))
+		if (i->refs > 0 || (!over && i->used >= before))
 			continue;
 		slot_take(c, i);
 		list_take(l, i);
@@ -243,6 +248,24 @@ void view_item_put(struct view_cache *c, struct view_item *i)
 		evict(c, list_of(c, i), INT64_MIN, &gone);
 	pthread_mutex_unlock(&c->lock);
 	drop_all(gone);
+}
+
+void view_cache_spare(struct view_cache *c)
+{
+	struct view_item *gone = NULL;
+	bool any = false;
+
+	/* A tree that goes gives its document back, which may go then. */
+	do {
+		drop_all(gone);
+		gone = NULL;
+		pthread_mutex_lock(&c->lock);
+		evict(c, &c->large, INT64_MAX, &gone);
+		pthread_mutex_unlock(&c->lock);
+		any |= gone != NULL;
+	} while (gone);
+	if (any)
+		malloc_trim(0);
 }
 
 void view_cache_tick(struct view_cache *c)

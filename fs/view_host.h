@@ -87,6 +87,8 @@ struct view_item; /* an object and its references */
 struct view_cache *view_cache_new(void);
 void view_cache_free(struct view_cache *c);
 void view_cache_tick(struct view_cache *c);
+/* Drops the large objects that nobody uses: another needs their room. */
+void view_cache_spare(struct view_cache *c);
 
 /*
  * The object of a key, with a reference.  Where there is none it is made: `make` is called without locks

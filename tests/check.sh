@@ -1,7 +1,7 @@
 #!/bin/bash
 # check.sh PROGRAM...: runs test programs that speak TAP one after the other, shows what failed, and sums up.
 #
-# Output of each goes to build/log/NAME.log.  A program that dies, runs longer than $CKPT_TIMEOUT seconds (default 300)
+# Output of each goes to build/log/NAME.log.  A program that dies, runs longer than $CKPT_TIMEOUT seconds (default 900)
 # or tests nothing counts as a failure.  $CKPT_TALLY: a file to which "passed failed" is added, for .ci/run.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +18,7 @@ for program; do
 	grep -qs '^need_fuse' "$program" && mounts="${mounts:+$mounts }$name"
 	log=$logs/${CKPT_LOG_PREFIX:-}$name.log
 	started=$EPOCHREALTIME
-	timeout -k 20 "${CKPT_TIMEOUT:-300}" "$program" >"$log" 2>&1 </dev/null
+	timeout -k 20 "${CKPT_TIMEOUT:-900}" "$program" >"$log" 2>&1 </dev/null
 	rc=$?
 	took=$(((${EPOCHREALTIME//[.,]/} - ${started//[.,]/}) / 100000))
 	# cmocka 1.1 says "not ok N # SKIP name"

@@ -14,9 +14,11 @@
 #include "bridge_dtype.h"
 #include "codec/ckpt_error.h"
 #include "layout_gather.h"
+#include "layout_stripe.h"
 
 enum {
 	CONVERT_STEP = 1 << 17, /* bytes of source between reading and converting: they stay in the cache */
+	GATHER_STEP = 4 << 20,  /* the same for a strided tensor, which comes the cheaper the more there is at once */
 	TAKE_SPARE = 1024,      /* left in a buffer that is taken over, for what ends a zip */
 };
 
@@ -54,6 +56,8 @@ void bridge_layout_free(struct bridge_layout *l)
 {
 	if (l == NULL)
 		return;
+	if (l->gathers > 0)
+		stripe_forget(l);
 	free(l->segment);
 	byte_buf_release(&l->bytes);
 	free(l->gather);
@@ -347,6 +351,15 @@ static int gather_elements(const struct bridge_layout *l, const struct segment *
 	return 0;
 }
 
+/* How many elements of a segment are read before they are converted; of a strided tensor whole rows. */
+static size_t elements_at_once(const struct bridge_layout *l, const struct gather *g, size_t width)
+{
+	size_t n = g != NULL ? GATHER_STEP / width : CONVERT_STEP / width;
+	uint64_t row = g != NULL && g->ndim > 0 ? l->number[g->dims + g->ndim - 1] : 1;
+
+	return row < n ? n - (size_t)(n % row) : n;
+}
+
 /* Bytes [off, off + len) of a segment whose elements are made: the first and the last may be cut. */
 static int read_elements(const struct bridge_layout *l, const struct segment *s,
 		const struct bridge_sources *src, uint64_t off, uint8_t *dst, size_t len)
@@ -357,7 +370,7 @@ static int read_elements(const struct bridge_layout *l, const struct segment *s,
 	size_t to = g == NULL           ? torch_dtype_info((enum torch_dtype)s->to)->width
 		    : g->dtype == g->to ? g->width
 					: torch_dtype_info((enum torch_dtype)g->to)->width;
-	size_t step = g != NULL ? BRIDGE_PIECE / from : CONVERT_STEP / from, wanted = len / to + 2;
+	size_t step = elements_at_once(l, g, from), wanted = len / to + 2;
 	uint8_t *tmp = malloc((wanted < step ? wanted : step) * from), one[16];
 	int rc = 0;
 
@@ -382,6 +395,34 @@ static int read_elements(const struct bridge_layout *l, const struct segment *s,
 	}
 	free(tmp);
 	return rc;
+}
+
+/* A strided tensor: by stripes where the file has it in another order. */
+struct strided {
+	const struct bridge_layout *l;
+	const struct segment *s;
+	const struct bridge_sources *src;
+};
+
+static int make_strided(void *arg, uint64_t off, uint8_t *dst, size_t len)
+{
+	const struct strided *t = arg;
+
+	return read_elements(t->l, t->s, t->src, off, dst, len);
+}
+
+static int read_strided(const struct bridge_layout *l, size_t i, uint64_t size, const struct bridge_sources *src,
+		uint64_t off, uint8_t *dst, size_t len)
+{
+	const struct segment *s = &l->segment[i];
+	const struct gather *g = &l->gather[s->at];
+	struct strided t = { l, s, src };
+	struct stripe_of of = { l, i, size, 0, make_strided, &t };
+
+	if (size <= BRIDGE_PIECE || !gather_scattered(g, l->number))
+		return read_elements(l, s, src, off, dst, len);
+	of.block = gather_block(g, l->number, size, STRIPE_MAX);
+	return stripe_read(&of, off, dst, len);
 }
 
 static uint64_t end_of(const struct bridge_layout *l, size_t i)
@@ -434,8 +475,10 @@ ssize_t bridge_layout_read(const struct bridge_layout *l, const struct bridge_so
 			memset(p + done, 0, n);
 			break;
 		case CONVERT:
-		case GATHER:
 			rc = read_elements(l, s, src, in, p + done, n);
+			break;
+		case GATHER:
+			rc = read_strided(l, i, end_of(l, i) - s->off, src, in, p + done, n);
 			break;
 		}
 		if (rc < 0)

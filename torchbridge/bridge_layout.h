@@ -19,10 +19,11 @@
  * one reads only what the asked bytes need, in pieces of at most BRIDGE_PIECE, so memory is bounded whatever
  * the file.
  *
- * Reading in pieces of BRIDGE_PIECE is best: of a transposed tensor a small piece costs as many calls as a
- * large one.
+ * Reading in pieces of BRIDGE_PIECE is best.  Of a transposed tensor a piece costs as many calls as a much larger one:
+ * who reads such a one from front to back is served from a stripe of it (layout_stripe.h), which is the only
+ * thing that is remembered between two calls.
  *
- * A finished layout does not change; any number of threads may read it at once.  It holds no callback and no
+ * A finished layout does not change; any number of threads may read it at once, and may have to wait for one another.  It holds no callback and no
  * document.
  */
 #ifndef BRIDGE_LAYOUT_H

@@ -19,7 +19,7 @@
 #include "bridge_layout.h"
 
 enum {
-	BRIDGE_FACTS = 1,
+	BRIDGE_FACTS = 2,
 	BRIDGE_REPORT_READ = 16 << 20
 }; /* raised when what facts hold, or how they are written, changes */
 

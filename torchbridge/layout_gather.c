@@ -93,6 +93,25 @@ int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride,
 	return (int)n;
 }
 
+bool gather_scattered(const struct gather *g, const uint64_t *dims)
+{
+	const uint64_t *stride = dims + g->dims + g->ndim;
+
+	for (uint32_t i = 0; i + 1 < g->ndim; i++)
+		if (stride[i] > 0 && stride[i] < stride[g->ndim - 1])
+			return true;
+	return false;
+}
+
+uint64_t gather_block(const struct gather *g, const uint64_t *dims, uint64_t size, uint64_t most)
+{
+	const uint64_t *n = dims + g->dims;
+
+	for (uint32_t i = 0; i < g->ndim && size > most; i++)
+		size /= n[i];
+	return size;
+}
+
 /*
  * Puts the dimensions in the order in which the file has them: far strides first, elements that are repeated
  * last.

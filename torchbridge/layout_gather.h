@@ -30,10 +30,16 @@ struct gather {
 int gather_simplify(uint32_t ndim, const uint64_t *size, const uint64_t *stride, uint64_t *simple,
 		uint64_t *count);
 
+/* Whether the source has the elements in another order: a run of the tensor is everywhere in the file. */
+bool gather_scattered(const struct gather *g, const uint64_t *dims);
+
 /*
- * Elements [first, first + n) as they lie in the source, in the tensor's order, to dst. n * width <=
- * BRIDGE_PIECE.
+ * Of a tensor that takes `size` bytes as it is shown: the largest block of whole inner dimensions that takes at most
+ * `most` bytes.
  */
+uint64_t gather_block(const struct gather *g, const uint64_t *dims, uint64_t size, uint64_t most);
+
+/* Elements [first, first + n) as they lie in the source, in the tensor's order, to dst. */
 int gather_read(const struct gather *g, const uint64_t *dims, const struct bridge_sources *src,
 		uint64_t first, uint64_t n, uint8_t *dst);
 

@@ -239,12 +239,14 @@ static int fill(struct grouping *s, struct runs_experience *e, struct group *g, 
 static int by_name(const void *a, const void *b)
 {
 	const struct runs_experience *x = a, *y = b;
+	int order;
 
 	if (x->pub.numbered != y->pub.numbered)
 		return y->pub.numbered - x->pub.numbered;
 	if (x->pub.numbered)
 		return x->pub.number < y->pub.number ? -1 : x->pub.number > y->pub.number;
-	return strcmp(x->pub.name, y->pub.name);
+	order = strcmp(x->pub.name, y->pub.name);
+	return order != 0 ? order : strcmp(x->file[0]->path, y->file[0]->path);
 }
 
 static const char *underscored(struct runs_arena *a, const char *name)
@@ -289,6 +291,38 @@ static int name_others(struct grouping *s, struct runs_run *run)
 	return 0;
 }
 
+/*
+ * Names that several have: the second is NAME~2, and so on.  That may be somebody's own name, so it is looked at
+ * again until nothing is left to do; with each pass the names grow.
+ */
+static int sort_names(struct grouping *s, struct runs_run *run)
+{
+	size_t n = run->pub.experiences;
+	bool again = n > 1;
+
+	while (again) {
+		again = false;
+		qsort(run->experience, n, sizeof *run->experience, by_name);
+		for (size_t i = 0, first = 0; i < n; i++) {
+			struct bridge_experience *e = &run->experience[i].pub;
+			struct byte_buf b = { 0 };
+			int rc;
+
+			if (e->numbered || i == 0 || strcmp(run->experience[first].pub.name, e->name) != 0) {
+				first = i;
+				continue;
+			}
+			rc = byte_buf_format(&b, "%s~%zu", e->name, i - first + 1);
+			e->name = rc == 0 ? runs_text(&s->r->arena, (char *)b.p, b.len) : NULL;
+			byte_buf_release(&b);
+			if (e->name == NULL)
+				return -ENOMEM;
+			again = true;
+		}
+	}
+	return 0;
+}
+
 static int experiences(struct grouping *s, struct runs_run *run)
 {
 	size_t n = 0, i = 0;
@@ -310,8 +344,8 @@ static int experiences(struct grouping *s, struct runs_run *run)
 	run->pub.experiences = n;
 	if (rc == 0)
 		rc = name_others(s, run);
-	if (rc == 0 && n > 1)
-		qsort(run->experience, n, sizeof *run->experience, by_name);
+	if (rc == 0)
+		rc = sort_names(s, run);
 	for (size_t k = 0; k < n && rc == 0; k++)
 		rc = runs_components(s->r, &run->experience[k]);
 	return rc;

@@ -385,8 +385,9 @@ static int tensors(const struct bridge_runs *r, const struct runs_run *run, stru
 		return 0;
 	}
 	rc = byte_buf_format(out,
-			"<section><h2>The newest model, experience %s</h2>\n<p class=\"sub\">%llu tensors, "
+			"<section><h2>The newest model, %s %s</h2>\n<p class=\"sub\">%llu tensors, "
 			"%llu numbers, ",
+			run->by_step ? "step" : "experience",
 			run->experience[run->pub.latest].pub.numbered
 					? run->experience[run->pub.latest].pub.name
 					: "last",

@@ -1,9 +1,10 @@
 /*
  * runs_svg.c: charts of what was recorded.
  *
- * A panel a kind: accuracies, losses, forgetting, the rest.  Lines have at most POINTS_MAX points, evenly
- * chosen, and a panel at most SERIES_MAX lines: what is left out is in metrics.csv, and the legend says how
- * many.  The accuracy matrix is a field: a row after each experience, a column on each task.
+ * A panel a kind: accuracies, losses, forgetting, learning rates, the rest; how fast it ran is in none.  Lines
+ * have at most POINTS_MAX points, evenly chosen, and a panel at most SERIES_MAX lines: what is left out is in
+ * metrics.csv, and the legend says how many.  The accuracy matrix is a field: a row after each experience, a
+ * column on each task.
  */
 #include "runs_svg.h"
 
@@ -17,9 +18,10 @@
 
 enum { SERIES_MAX = 6, POINTS_MAX = 400, MATRIX_SIDE = 40, HEIGHT = 250 };
 
-enum panel { ACCURACY, LOSS, FORGETTING, REST, PANELS };
+enum panel { ACCURACY, LOSS, FORGETTING, RATE, REST, PANELS };
 
-static const char *const panel_name[] = { "Accuracy", "Loss", "Forgetting", "Other metrics" };
+static const char *const panel_name[] = { "Accuracy", "Loss", "Forgetting", "Learning rate",
+	"Other metrics" };
 
 /* clang-format off: a rule a line */
 static const char style[] =
@@ -54,15 +56,26 @@ static bool has(const char *name, const char *part)
 	return strcasestr(name, part) != NULL;
 }
 
-/* -1: a column of a matrix, which has a field of its own. */
+static bool ends(const char *name, const char *tail)
+{
+	size_t n = strlen(name), k = strlen(tail);
+
+	return n >= k && strcmp(name + n - k, tail) == 0;
+}
+
+/* -1: a column of a matrix, which has a field of its own; or the machine's speed, beside which all else is flat. */
 static int panel_of(const struct runs_run *run, const char *name)
 {
 	const char *task = strstr(name, "/task_");
 
 	if (run->matrix && task != NULL)
 		return -1;
+	if (ends(name, "_per_second") || ends(name, "_runtime"))
+		return -1;
 	if (has(name, "forgetting"))
 		return FORGETTING;
+	if (has(name, "learning_rate") || strcmp(name, "lr") == 0 || strncmp(name, "lr-", 3) == 0)
+		return RATE;
 	if (has(name, "loss") || has(name, "perplexity") || has(name, "error"))
 		return LOSS;
 	if (has(name, "acc") || has(name, "top1") || has(name, "top5") || has(name, "f1") ||

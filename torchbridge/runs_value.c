@@ -2,9 +2,10 @@
  * runs_value.c: a value of a checkpoint as JSON, and as a number.
  *
  * dicts are objects (keys that are no strings as their text), lists, tuples and sets arrays; an object with
- * attributes (a Namespace, a dataclass) is an object of them; tensors and numpy arrays of a few numbers are
- * arrays of them, larger ones say what they are ("float32[512, 3]"), as do classes and calls.  A value that
- * is shared is written wherever it stands, so the output and the depth are bounded, not the input.
+ * attributes (a Namespace, a dataclass) is an object of them, a member of an enum its value; tensors and numpy
+ * arrays of a few numbers are arrays of them, larger ones say what they are ("float32[512, 3]"), as do classes
+ * and calls.  A value that is shared is written wherever it stands, so the output and the depth are bounded,
+ * not the input.
  */
 #include "runs_internal.h"
 
@@ -294,6 +295,23 @@ static int array(int dtype, const uint8_t *p, uint64_t count, bool scalar, struc
 	return rc < 0 || scalar ? rc : byte_buf_text(out, "]");
 }
 
+/* What an object was made of that is made of one string or number alone, as a member of an enum is; else `ref`. */
+static uint32_t made_of(const struct torch_object *o, uint32_t ref)
+{
+	struct torch_iter it;
+	struct torch_item item, more;
+	int kind;
+
+	torch_iter_init(o, ref, &it);
+	if (torch_kind_of(o, ref) != TORCH_IS_OBJECT || !torch_iter_next(&it, &item) ||
+			item.relation != TORCH_ARG || torch_iter_next(&it, &more))
+		return ref;
+	kind = torch_kind_of(o, item.value);
+	return kind == TORCH_IS_STR || kind == TORCH_IS_INT || kind == TORCH_IS_FLOAT || kind == TORCH_IS_BOOL
+			       ? item.value
+			       : ref;
+}
+
 static int leaf(const struct torch_file *f, struct runs_reader *r, uint32_t ref, struct byte_buf *out)
 {
 	const struct torch_object *o = torch_file_object(f);
@@ -307,6 +325,7 @@ static int leaf(const struct torch_file *f, struct runs_reader *r, uint32_t ref,
 	int64_t i;
 	int dtype, rc = 0;
 
+	ref = made_of(o, ref);
 	switch (torch_kind_of(o, ref)) {
 	case TORCH_IS_NONE:
 		return byte_buf_text(out, "null");

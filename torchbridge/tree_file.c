@@ -194,7 +194,7 @@ static int put_bytes(const struct tree_part *part, uint32_t ref, uint64_t want, 
 		return bridge_layout_range(l, 0, off, len);
 	}
 	rc = torch_bytes(part->o, ref, &data);
-	if (rc == 0 && data.len != want)
+	if (rc == -EINVAL || (rc == 0 && data.len != want))
 		rc = ckpt_fail(EBADMSG, "an array whose data are of another size");
 	if (rc == 0)
 		rc = bridge_layout_bytes(l, data.p, data.len);
@@ -213,6 +213,15 @@ static int array_head(const struct torch_object *o, uint32_t ref, struct torch_a
 	return npy_piece(a->descr, a->fortran, a->size, a->ndim, bytes, out);
 }
 
+static int opaque_piece(const struct torch_object *o, uint32_t node, struct byte_buf *out)
+{
+	int rc = byte_buf_put(out, "<", 1);
+
+	if (rc == 0)
+		rc = view_class(o, node, out);
+	return rc < 0 ? rc : byte_buf_text(out, ">\n");
+}
+
 /* Strings are a line, bytes stand as they are; all of it in out->head but what is in place (out->bytes). */
 static int value_piece(const struct tree_part *part, uint32_t ref, struct piece *out, uint64_t *off)
 {
@@ -222,7 +231,8 @@ static int value_piece(const struct tree_part *part, uint32_t ref, struct piece 
 	if (kind == TORCH_IS_STR || kind == TORCH_IS_BYTES) {
 		if (bytes_in_place(part, ref, off, &out->bytes))
 			return 0;
-		return torch_bytes(part->o, ref, &out->head);
+		rc = torch_bytes(part->o, ref, &out->head);
+		return rc == -EINVAL ? opaque_piece(part->o, ref, &out->head) : rc;
 	}
 	rc = view_scalar(part->o, ref, &out->head);
 	return rc < 0 ? rc : byte_buf_put(&out->head, "\n", 1);
@@ -282,15 +292,6 @@ static int word_piece(const struct torch_object *o, enum tree_word word, uint32_
 		rc = put_class(o, node, out);
 	}
 	return rc < 0 ? rc : byte_buf_put(out, "\n", 1);
-}
-
-static int opaque_piece(const struct torch_object *o, uint32_t node, struct byte_buf *out)
-{
-	int rc = byte_buf_put(out, "<", 1);
-
-	if (rc == 0)
-		rc = view_class(o, node, out);
-	return rc < 0 ? rc : byte_buf_text(out, ">\n");
 }
 
 /*

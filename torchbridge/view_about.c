@@ -82,7 +82,7 @@ static const struct {
 	uint64_t keys;
 	const char *framework;
 } by_keys[] = {
-	{ K(KEY_PL_VERSION) | K(KEY_STATE_DICT), "Lightning" },
+	{ K(KEY_PL_VERSION), "Lightning" },
 	{ K(KEY_STRATEGY) | K(KEY_EXP_COUNTER), "Avalanche" },
 	{ K(KEY_MODEL_ARGS) | K(KEY_ITER_NUM), "nanoGPT" },
 	{ K(KEY_MODEL) | K(KEY_ARGS) | K(KEY_RESULTS), "Mammoth" },

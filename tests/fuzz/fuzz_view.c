@@ -118,10 +118,13 @@ static void walk_tree(const struct bridge_doc *d, struct input *in)
 			if (bridge_tree_link(t, w.at, &link) == 0 && link.len != node.size)
 				abort();
 			byte_buf_release(&link);
-		} else if (bridge_tree_open(t, w.at, read_input, in, &l) == 0) {
-			if (bridge_layout_size(l) != node.size)
+		} else {
+			int rc = bridge_tree_open(t, w.at, read_input, in, &l);
+
+			if (rc == -EINVAL || rc == -ENOENT || (rc == 0 && bridge_layout_size(l) != node.size))
 				abort();
-			read_layout(l, in);
+			if (rc == 0)
+				read_layout(l, in);
 		}
 	}
 	for (size_t i = 0; i < w.n; i++)

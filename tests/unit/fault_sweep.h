@@ -40,7 +40,7 @@
 enum { MESSAGES = 5, STEPS_BEFORE = 25, STEPS = 18 };
 
 static char base[200], dir[256];
-static uint64_t seed = 1, stride = 9;
+static uint64_t seed = 1, stride = 6;
 static unsigned complaints;
 
 /* Real syncs of real files would only cost time. */

@@ -135,6 +135,107 @@ static void gathers(void **state)
 }
 
 /* Conjugates, negatives, and conversions of what lies apart. */
+/* ROWS x COLS numbers in row-major order, 10,000 bytes a row; how often they were read; whether reading fails. */
+enum { ROWS = 500, COLS = 2500, PIECE = 99999 };
+
+struct rows {
+	unsigned reads;
+	bool fail;
+};
+
+static int64_t read_rows(void *arg, uint32_t source, uint64_t off, void *buf, size_t len)
+{
+	struct rows *r = arg;
+	uint8_t *p = buf;
+
+	(void)source;
+	r->reads++;
+	if (r->fail)
+		return -EIO;
+	for (size_t i = 0; i < len; i++, off++)
+		p[i] = (uint8_t)(off / 4 >> 8 * (off % 4));
+	return (int64_t)len;
+}
+
+static struct bridge_layout *transposed(enum torch_dtype to)
+{
+	const uint64_t size[] = { COLS, ROWS }, stride[] = { 1, COLS };
+	struct bridge_strided t = { .from = TORCH_FLOAT32, .to = to, .ndim = 2, .size = size, .stride = stride };
+	struct bridge_layout *l;
+
+	assert_int_equal(bridge_layout_new(&l), 0);
+	assert_int_equal(bridge_layout_bytes(l, "head", 4), 0);
+	assert_int_equal(bridge_layout_tensor(l, 0, 0, &t), 0);
+	return l;
+}
+
+/* A piece of it at `off`; whether it is right. */
+static size_t check_piece(const struct bridge_layout *l, struct rows *r, uint64_t off)
+{
+	struct bridge_sources src = { read_rows, r };
+	uint8_t *b = malloc(PIECE);
+	ssize_t n;
+
+	assert_non_null(b);
+	n = bridge_layout_read(l, &src, off, b, PIECE);
+	assert_true(n >= 0);
+	for (ssize_t i = 0; i < n; i++) {
+		uint64_t at = off + (uint64_t)i - 4, k = at / 4;
+
+		if (off + (uint64_t)i >= 4 && b[i] != (uint8_t)((k % ROWS * COLS + k / ROWS) >> 8 * (at % 4)))
+			fail_msg("byte %llu of a transposed tensor is wrong", (unsigned long long)at);
+	}
+	free(b);
+	return (size_t)n;
+}
+
+/* Who reads a transposed tensor from front to back does not read each row of the file for each piece of it. */
+static void stripes(void **state)
+{
+	struct bridge_layout *l[4];
+	struct rows r = { 0 };
+	struct bridge_sources src = { read_rows, &r };
+	uint64_t off[4] = { 0 };
+	uint8_t byte;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		l[i] = transposed(i < 3 ? TORCH_FLOAT32 : TORCH_BFLOAT16);
+	while (off[0] < bridge_layout_size(l[0]))
+		off[0] += check_piece(l[0], &r, off[0]);
+	assert_true(r.reads < 10 * ROWS);
+
+	/* Three readers, and two stripes; one that goes back and forth; one who meets an error. */
+	off[0] = 0;
+	for (int i = 0; off[2] < bridge_layout_size(l[2]); i = (i + 1) % 3)
+		off[i] += check_piece(l[i], &r, off[i]);
+	for (uint32_t x = 1, i = 0; i < 40; i++, x = x * 1664525 + 1013904223)
+		check_piece(l[0], &r, (x >> 4) % bridge_layout_size(l[0]));
+	bridge_layout_free(l[0]);
+	l[0] = transposed(TORCH_FLOAT32);
+	check_piece(l[0], &r, 4);
+	r.fail = true;
+	assert_int_equal(bridge_layout_read(l[0], &src, 4 + PIECE, &byte, 1), -EIO);
+	r.fail = false;
+	check_piece(l[0], &r, 4 + PIECE);
+	check_piece(l[0], &r, 4 + 2 * PIECE);
+
+	/* Converted on the way, through a stripe and without one. */
+	for (off[3] = 4; off[3] < 4 + 3 * PIECE; off[3] += PIECE) {
+		uint8_t *b = malloc(PIECE), one[2];
+
+		assert_non_null(b);
+		assert_int_equal(bridge_layout_read(l[3], &src, off[3], b, PIECE), PIECE);
+		for (size_t i = 1; i + 2 < PIECE; i += 5000) {
+			assert_int_equal(bridge_layout_read(l[3], &src, off[3] + i, one, 2), 2);
+			assert_memory_equal(b + i, one, 2);
+		}
+		free(b);
+	}
+	for (int i = 0; i < 4; i++)
+		bridge_layout_free(l[i]);
+}
+
 static void tensors(void **state)
 {
 	static const uint64_t size[] = { 3, 2 }, stride[] = { 1, 3 };
@@ -252,6 +353,7 @@ int main(void)
 		cmocka_unit_test(segments),
 		cmocka_unit_test(many),
 		cmocka_unit_test(gathers),
+		cmocka_unit_test(stripes),
 		cmocka_unit_test(tensors),
 		cmocka_unit_test(refusals),
 	};

@@ -1,0 +1,335 @@
+/*
+ * test_damage.c: a store whose databases were damaged behind its back: what is read is right or an error, verify finds it, what
+ * else lies in the store stays readable, and nothing that collects, pools or encodes anew makes it worse.
+ *
+ * Each damage is done to a copy of one store that has everything: inline files, pools, differences, a history of the path,
+ * a value kept with a version.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "scratch_chunks.h"
+#include "scratch_files.h"
+#include "store/pool_internal.h"
+#include "store/store_derived.h"
+#include "store/store_internal.h"
+
+enum { SMALL = 40, BIG = 5, INLINE = 3, ALL = SMALL + BIG + INLINE, STEPS = 70000, FLIPS = 60 };
+
+static struct {
+	struct fixture *f;
+	char whole[100]; /* the undamaged store */
+	uint64_t ino[ALL];
+	uint8_t *bytes[ALL];
+	size_t len[ALL];
+	uint64_t kept; /* version that a value is kept with */
+} all;
+
+static void run(const char *fmt, const char *a, const char *b)
+{
+	char cmd[400];
+
+	snprintf(cmd, sizeof cmd, fmt, a, b);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void add(struct store *s, int i, uint8_t *p, size_t n)
+{
+	char name[32];
+
+	snprintf(name, sizeof name, "file-%02d.%s", i, i < SMALL ? "json" : "pt");
+	all.ino[i] = find_in(s, STORE_ROOT, name);
+	if (all.ino[i] == 0)
+		all.ino[i] = make_in(s, STORE_ROOT, name, S_IFREG);
+	put_file(s, all.ino[i], p, n);
+	free(all.bytes[i]);
+	all.bytes[i] = p;
+	all.len[i] = n;
+}
+
+/* Floats that move a little with each call. */
+static uint8_t *weights(int step)
+{
+	float *p = malloc(STEPS * sizeof *p);
+
+	for (uint32_t i = 0; i < STEPS; i++)
+		p[i] = (float)(i * 2654435761u >> 8) / 1e7f + 1e-5f * (float)step;
+	return (uint8_t *)p;
+}
+
+static void make_all(struct store *s)
+{
+	for (int i = 0; i < SMALL; i++)
+		add(s, i, some_bytes(2 * (uint64_t)i, 3000 + 10 * (size_t)i), 3000 + 10 * (size_t)i);
+	expect(pool_all(s, 1, false, 0), "pool");
+	for (int step = 0; step < 3; step++)
+		add(s, SMALL, weights(step), STEPS * sizeof(float));
+	for (int i = SMALL + 1; i < SMALL + BIG; i++)
+		add(s, i, some_bytes((uint64_t)i, 300000), 300000);
+	for (int i = SMALL + BIG; i < ALL; i++)
+		add(s, i, some_bytes(2 * (uint64_t)i, 2000), 2000);
+	all.kept = version_of(s, all.ino[SMALL]);
+	expect(store_derived_put(s, all.kept, "k:1", "value", 5), "keep");
+	verify_clean(s);
+}
+
+static int setup_all(void **state)
+{
+	struct fixture *f;
+
+	assert_int_equal(setup(state), 0);
+	f = all.f = *state;
+	make_all(f->s);
+	assert_int_equal(store_close(f->s), 0);
+	f->s = NULL;
+	snprintf(all.whole, sizeof all.whole, "%s/whole", f->dir);
+	run("cp -r '%s' '%s'", f->path, all.whole);
+	return 0;
+}
+
+static int teardown_all(void **state)
+{
+	for (int i = 0; i < ALL; i++)
+		free(all.bytes[i]);
+	*state = all.f;
+	return teardown(state);
+}
+
+static sqlite3 *open_db(const char *name)
+{
+	char path[200];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/%s.db", all.f->path, name);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	return db;
+}
+
+/* 1: right; 0: an error; wrong bytes are -1. */
+static int reads(struct store *s, int i)
+{
+	uint8_t *got = malloc(all.len[i] + 1);
+	struct store_file *f;
+	ssize_t n = store_file_open(s, all.ino[i], &f);
+	int rc = 0;
+
+	if (n == 0) {
+		n = store_file_read(f, 0, got, all.len[i] + 1);
+		store_file_close(f);
+		rc = n < 0 ? 0 : n == (ssize_t)all.len[i] && memcmp(got, all.bytes[i], all.len[i]) == 0 ? 1 : -1;
+	}
+	if (n < 0)
+		assert_true(strlen(ckpt_errmsg()) > 0);
+	free(got);
+	return rc;
+}
+
+static void count_problem(void *arg, const char *line)
+{
+	assert_true(strlen(line) > 0);
+	++*(int *)arg;
+}
+
+/* Looks at the damaged store; how many files can't be read, or -1 where it is not opened at all. */
+static int look(const char *what, bool wrong_allowed)
+{
+	struct fixture *f = all.f;
+	struct store_verify_result res;
+	struct store_recompress_result re;
+	struct store_gc_result gc;
+	int problems = 0, lost = 0, was[ALL];
+
+	if (store_open(f->path, &f->opt, &f->s) != 0) {
+		assert_true(strlen(ckpt_errmsg()) > 0);
+		f->s = NULL;
+		return -1;
+	}
+	for (int i = 0; i < ALL; i++) {
+		was[i] = reads(f->s, i);
+		if (was[i] < 0 && !wrong_allowed)
+			fail_msg("%s: wrong bytes of file %d", what, i);
+		lost += was[i] != 1;
+	}
+	if (store_verify(f->s, true, count_problem, &problems, NULL, &res) == 0 && lost > 0 && problems == 0)
+		fail_msg("%s: verify finds nothing, and %d files can't be read", what, lost);
+	/* Whether they succeed is their affair; what was readable stays so. */
+	(void)pool_all(f->s, 1, false, 0);
+	(void)pool_thin(f->s);
+	(void)store_gc(f->s, NULL, NULL, &gc);
+	(void)store_recompress(f->s, NULL, NULL, &re);
+	for (int i = 0; i < ALL; i++) {
+		int now = reads(f->s, i);
+
+		if (now < 0 && !wrong_allowed)
+			fail_msg("%s: wrong bytes of file %d afterwards", what, i);
+		if (was[i] == 1 && now != 1)
+			fail_msg("%s: file %d was lost by tidying up: %s", what, i, ckpt_errmsg());
+	}
+	(void)store_close(f->s);
+	f->s = NULL;
+	return lost;
+}
+
+static void put_back(void)
+{
+	char cmd[400];
+
+	snprintf(cmd, sizeof cmd, "rm -rf '%s' && cp -r '%s' '%s'", all.f->path, all.whole, all.f->path);
+	assert_int_equal(system(cmd), 0);
+}
+
+/* --- rows ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *db, *sql;
+	bool harms; /* something can't be read then, or the store is refused */
+} hurts[] = {
+	{ "chunks", "UPDATE chunk SET data = zeroblob(length(data))", true },
+	{ "chunks", "UPDATE chunk SET data = substr(data, 1, length(data) - 1)", true },
+	{ "chunks", "UPDATE chunk SET data = ''", true },
+	{ "chunks", "UPDATE chunk SET \"check\" = \"check\" + 1", true },
+	{ "chunks", "UPDATE chunk SET raw_len = raw_len + 1", true },
+	{ "chunks", "UPDATE chunk SET raw_len = -1", true },
+	{ "chunks", "UPDATE chunk SET raw_len = 1 << 62", true },
+	{ "chunks", "UPDATE chunk SET codec = 1 + codec % 8", true },
+	{ "chunks", "UPDATE chunk SET codec = -1", true },
+	{ "chunks", "UPDATE chunk SET base = id", true },
+	{ "chunks", "UPDATE chunk SET base = id + 1 WHERE id % 2; UPDATE chunk SET base = id - 1 WHERE id % 2 = 0", true },
+	{ "chunks", "UPDATE chunk SET base = 9223372036854775807", true },
+	{ "chunks", "UPDATE chunk SET base = -1", true },
+	{ "chunks", "UPDATE chunk SET base = base + 1 WHERE base > 0", true },
+	{ "chunks", "UPDATE chunk SET hash = zeroblob(32)", false },
+	{ "chunks", "UPDATE chunk SET hash = ''", false },
+	{ "chunks", "UPDATE chunk SET hint = -1", false },
+	{ "chunks", "UPDATE chunk SET hint = 9223372036854775807", false },
+	{ "chunks", "UPDATE chunk SET pred = id", false },
+	{ "chunks", "UPDATE chunk SET pred = 9223372036854775807", false },
+	{ "chunks", "UPDATE chunk SET pred = id + 1, hint = 1 << 40", false },
+	{ "chunks", "DELETE FROM chunk WHERE id % 3 = 0", true },
+	{ "chunks", "DELETE FROM chunk", true },
+	{ "meta", "UPDATE manifest SET pieces = x'ff'", true },
+	{ "meta", "UPDATE manifest SET pieces = ''", true },
+	{ "meta", "UPDATE manifest SET pieces = zeroblob(length(pieces))", true },
+	{ "meta", "UPDATE manifest SET pieces = x'ffffffffffffffffff7f02'", true },
+	{ "meta", "UPDATE manifest SET off = off + 1", true },
+	{ "meta", "UPDATE manifest SET off = -5", true },
+	{ "meta", "DELETE FROM chunk_index", false },
+	{ "meta", "UPDATE pool SET chunk = chunk + 1", false },
+	{ "meta", "UPDATE pool SET raw = -1, lo = hi + 1", false },
+	{ "meta", "UPDATE pool SET raw = 1 << 62, lo = -1, hi = 9223372036854775807", false },
+	{ "meta", "INSERT INTO pool VALUES(777777, 1, 1, 2)", false },
+	{ "meta", "DELETE FROM pool", false },
+	{ "meta", "UPDATE derived SET value = zeroblob(100)", false },
+	{ "meta", "UPDATE derived SET version = 777777", false },
+	{ "meta", "UPDATE version SET content = '' WHERE content IS NOT NULL", true },
+	{ "meta", "UPDATE version SET content = zeroblob(length(content)) WHERE content IS NOT NULL", true },
+	{ "meta", "UPDATE version SET content = substr(content, 1, 13) WHERE content IS NOT NULL", true },
+	{ "meta", "UPDATE version SET content = zeroblob(20) WHERE content IS NULL", true },
+	{ "meta", "UPDATE version SET size = -1", true },
+	{ "meta", "UPDATE version SET size = 9223372036854775807, data = -1", true },
+	{ "meta", "DELETE FROM version WHERE id % 2", true },
+	{ "meta", "UPDATE inode SET version = 777777 WHERE version > 0", true },
+	{ "meta", "INSERT INTO staged VALUES(3, zeroblob(32), 100, 2, 0, 0, zeroblob(100))", false },
+	{ "meta", "INSERT INTO staged VALUES(900, '', -1, 99, 900, 0, '')", false },
+	{ "meta", "UPDATE config SET value = 'x' WHERE key LIKE 'next%'", true },
+	{ "meta", "INSERT INTO record VALUES(-1, -1, 777777, -1)", false },
+};
+
+static void test_rows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof hurts / sizeof hurts[0]; i++) {
+		sqlite3 *db;
+		char *message = NULL;
+		int lost;
+
+		put_back();
+		db = open_db(hurts[i].db);
+		if (sqlite3_exec(db, hurts[i].sql, NULL, NULL, &message) != SQLITE_OK)
+			fail_msg("%s: %s", hurts[i].sql, message);
+		sqlite3_close(db);
+		/* A version that says another size, or is another's, is read as what it says. */
+		lost = look(hurts[i].sql, false);
+		if (hurts[i].harms && lost == 0)
+			fail_msg("not noticed: %s", hurts[i].sql);
+		if (!hurts[i].harms && lost > 0)
+			fail_msg("%d files are lost: %s", lost, hurts[i].sql);
+	}
+}
+
+/* --- bits ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *db, *table, *column;
+	bool checked; /* by a sum, so that no wrong bytes can come of it */
+} blobs[] = {
+	{ "chunks", "chunk", "data", true },
+	{ "meta", "version", "content", true },
+	{ "meta", "derived", "value", true },
+	{ "meta", "manifest", "pieces", false },
+};
+
+static void flip(const char *dbname, const char *table, const char *column, uint64_t dice)
+{
+	sqlite3 *db = open_db(dbname);
+	sqlite3_stmt *st;
+	char sql[200];
+	uint8_t *p;
+	int n;
+
+	/* Tables without a rowid have no blobs to open: the value is read, and found again by its bytes. */
+	snprintf(sql, sizeof sql, "SELECT %s FROM %s WHERE length(%s) > 0 ORDER BY %s LIMIT 1 OFFSET %llu %%"
+			" (SELECT count(*) FROM %s WHERE length(%s) > 0)", column, table, column, column,
+			(unsigned long long)(dice >> 40), table, column);
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_bytes(st, 0);
+	p = malloc((size_t)n);
+	memcpy(p, sqlite3_column_blob(st, 0), (size_t)n);
+	sqlite3_finalize(st);
+	snprintf(sql, sizeof sql, "UPDATE %s SET %s = ?1 WHERE %s = ?2", table, column, column);
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	sqlite3_bind_blob(st, 2, p, n, SQLITE_TRANSIENT);
+	p[dice % (uint64_t)n] ^= (uint8_t)(1u << (dice >> 32 & 7));
+	sqlite3_bind_blob(st, 1, p, n, SQLITE_TRANSIENT);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	free(p);
+}
+
+static void test_bits(void **state)
+{
+	uint64_t dice = 88172645463325252u;
+
+	(void)state;
+	for (int i = 0; i < FLIPS; i++) {
+		size_t k = (size_t)i % (sizeof blobs / sizeof blobs[0]);
+		char what[64];
+
+		dice ^= dice << 13;
+		dice ^= dice >> 7;
+		dice ^= dice << 17;
+		put_back();
+		flip(blobs[k].db, blobs[k].table, blobs[k].column, dice);
+		snprintf(what, sizeof what, "%s.%s, flip %d", blobs[k].table, blobs[k].column, i);
+		if (look(what, !blobs[k].checked) == 0 && k < 2)
+			fail_msg("not noticed: %s", what);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_bits),
+	};
+
+	return cmocka_run_group_tests(tests, setup_all, teardown_all);
+}
