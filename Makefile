@@ -32,7 +32,7 @@ CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bi
 	codec/cut_legacy.c codec/cut_npy.c codec/cut_safetensors.c codec/cut_table.c codec/cut_twin.c codec/cut_unknown.c \
 	codec/cut_zip.c codec/json_text.c codec/npy_header.c codec/pickle_build.c \
 	codec/pickle_edit.c codec/pickle_graph.c codec/pickle_memo.c codec/pickle_op.c codec/pickle_parse.c codec/pickle_walk.c \
-	codec/pickle_words.c codec/pickle_write.c codec/record_name.c codec/safetensors_read.c codec/safetensors_scan.c \
+	codec/pickle_words.c codec/pickle_write.c codec/read_window.c codec/record_name.c codec/safetensors_read.c codec/safetensors_scan.c \
 	codec/torch_dtype.c codec/torch_edit.c codec/torch_file.c codec/torch_names.c codec/torch_object.c \
 	codec/torch_places.c codec/torch_tensor.c codec/torch_value.c codec/zip_read.c codec/zip_write.c
 STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
@@ -65,7 +65,7 @@ BRIDGE_SRC = torchbridge/bridge_client.c torchbridge/bridge_compare.c torchbridg
 	torchbridge/runs_layouts.c torchbridge/runs_log.c torchbridge/runs_metrics.c \
 	torchbridge/runs_module.c torchbridge/runs_number.c torchbridge/runs_page.c \
 	torchbridge/runs_report.c torchbridge/runs_same.c torchbridge/runs_shards.c torchbridge/runs_split.c \
-	torchbridge/runs_stats.c torchbridge/runs_svg.c torchbridge/runs_torch.c torchbridge/runs_value.c \
+	torchbridge/runs_stats.c torchbridge/runs_svg.c torchbridge/runs_tasks.c torchbridge/runs_torch.c torchbridge/runs_value.c \
 	torchbridge/runs_walk.c torchbridge/runs_words.c torchbridge/runs_zip.c torchbridge/shards_layout.c \
 	torchbridge/summary_tensors.c torchbridge/summary_values.c torchbridge/tree_build.c \
 	torchbridge/tree_file.c torchbridge/tree_name.c torchbridge/view_about.c torchbridge/view_facts.c \

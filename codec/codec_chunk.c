@@ -301,7 +301,7 @@ static size_t encode_alone(struct encoding *e, const struct guesses *g, bool sur
 		const enum codec_id other[] = { g->self_id, CODEC_TEXT };
 
 		for (int k = 0; k < 2; k++) {
-			m = encode_as(e, other[k], e->ctx->second, n - 1);
+			m = encode_as(e, other[k], e->ctx->second, n > 0 ? n - 1 : cap);
 			if (m > 0) {
 				memcpy(e->out, e->ctx->second, m);
 				*id = other[k];

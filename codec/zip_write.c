@@ -189,14 +189,21 @@ static int write_ends(uint64_t at, uint64_t size, uint64_t entries, struct byte_
 
 int zip_write_end(struct zip_writer *w, struct byte_buf *out)
 {
-	int rc = byte_buf_reserve(out, w->directory.len + 98);
+	size_t len = w->directory.len;
+	int rc = 0;
 
+	if (out->len == 0) {
+		struct byte_buf empty = *out;
+
+		*out = w->directory;
+		w->directory = empty;
+	} else {
+		rc = byte_buf_put(out, w->directory.p, len);
+	}
 	if (rc == 0)
-		rc = byte_buf_put(out, w->directory.p, w->directory.len);
+		rc = write_ends(w->off, len, w->entries, out);
 	if (rc == 0)
-		rc = write_ends(w->off, w->directory.len, w->entries, out);
-	if (rc == 0)
-		w->off += w->directory.len + 98;
+		w->off += len + 98;
 	return rc;
 }
 

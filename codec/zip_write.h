@@ -81,7 +81,7 @@ int64_t zip_header_length(size_t name_len, uint64_t size, uint64_t header, uint6
  */
 struct zip_change {
 	const struct zip_entry *entry;
-	const struct byte_buf *bytes;
+	struct byte_buf *bytes; /* not looked at after they were told: the memory may be taken over then */
 };
 struct zip_sink {
 	int (*bytes)(void *arg, const void *p, size_t len);

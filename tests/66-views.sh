@@ -84,16 +84,11 @@ ok "@runs: find, du, cp -rL" sh -c 'find "$1" -ls >/dev/null && du -s "$1" && cp
 ok "@runs: what was copied" diff -r "$M/@runs/run" "$T/runs"
 mkdir "$M/run/4"
 py model "$M/run/4/model.pt" 4
-for _ in $(seq 600); do # a large tree on a slow machine may be behind for a moment
-	[ "$(readlink "$M/@runs/run/latest")" = 4 ] && break
-	sleep 0.1
-done
+latest() { [ "$(readlink "$M/@runs/run/latest")" = "$1" ]; }
+eventually latest 4 # on a slow machine the scan of a tree may be behind for a moment
 equal "@runs: a new one is the newest" 4 readlink "$M/@runs/run/latest"
 head -c 100000 "$M/run/3/model.pt" >"$M/run/4/model.pt"
-for _ in $(seq 600); do
-	[ "$(readlink "$M/@runs/run/latest")" = 3 ] && break
-	sleep 0.1
-done
+eventually latest 3
 equal "@runs: a torn one is not" 3 readlink "$M/@runs/run/latest"
 rm -r "$M/run/4"
 
@@ -115,7 +110,8 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
 	mkdir -p "$M/proj/checkpoints"
 	cp "$T/one" "$M/proj/checkpoints/epoch-1.pt"
 	chmod 700 "$M/proj/checkpoints"
-	found=$(find "$M/@runs" -path "*proj*" -name model.pt | head -n 1)
+	seen() { found=$(find "$M/@runs" -path "*proj*" -name model.pt | head -n 1) && test -n "$found"; }
+	eventually seen
 	ok "@runs: shows it to its owner" test -n "$found"
 	fails "@runs: not to others" 'denied' as_nobody cat "$found"
 	rm -r "$M/private" "$M/secret.pt" "$M/proj"

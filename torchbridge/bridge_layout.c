@@ -89,8 +89,10 @@ static int room(void *p, size_t *cap, size_t used, size_t more, size_t size)
 
 	if (more <= *cap - used)
 		return 0;
-	while (want - used < more)
+	if (want - used < more)
 		want += want / 2;
+	if (want - used < more)
+		want = used + more;
 	if (want > SIZE_MAX / 2 / size)
 		return ckpt_fail(EFBIG, "a layout of too many pieces");
 	now = realloc(*array, want * size);
@@ -115,6 +117,11 @@ static int grow(struct bridge_layout *l, uint64_t len)
 	if (len > INT64_MAX - l->size)
 		return ckpt_fail(EFBIG, "a view larger than a file can be");
 	return room(&l->segment, &l->segment_cap, l->segments, 1, sizeof *l->segment);
+}
+
+int bridge_layout_reserve(struct bridge_layout *l, size_t n)
+{
+	return room(&l->segment, &l->segment_cap, l->segments, n, sizeof *l->segment);
 }
 
 static struct segment *last_of(struct bridge_layout *l, enum kind kind)

@@ -54,6 +54,9 @@ struct bridge_layout;
 int bridge_layout_new(struct bridge_layout **out);
 void bridge_layout_free(struct bridge_layout *l);
 
+/* Room for n more segments: growing step by step leaves holes. */
+int bridge_layout_reserve(struct bridge_layout *l, size_t n);
+
 /* Each appends one segment; of length 0 nothing. -EFBIG: the sum goes beyond 2^63-1; -ENOMEM. */
 
 /* Takes a copy of p[0, len). */

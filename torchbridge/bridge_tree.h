@@ -25,7 +25,8 @@
  * UTF-8, and the leading '.' of "." and "..", stand as %XX; the empty key is `%`; a tuple is written as
  * Python does; two keys that would share a name (1 and "1") or a name longer than 255 bytes end in "%~" and
  * their number in the directory, before ".npy". A value that is met again (sharing, cycles) is shown in its
- * shallowest place, and as a symlink to there elsewhere.  What lies deeper than TORCH_DEPTH_MAX, or is
+ * shallowest place, and as a symlink to there elsewhere; so are bytes and integers that are too long to be looked at a
+ * million times (view_scalar.h), while short ones are files in each place.  What lies deeper than TORCH_DEPTH_MAX, or is
  * written in no known way, is a text file with its class in <>.
  *
  * Nodes are numbers of the document's own; the tree is walked by them without a path being followed twice.

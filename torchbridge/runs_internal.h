@@ -383,6 +383,28 @@ int runs_components(struct bridge_runs *r, struct runs_experience *e);
 /* Its metrics, with those of the logs; and which one is best. */
 int runs_metrics(struct bridge_runs *r, struct runs_run *run, struct runs_file *const *log, size_t logs);
 int runs_best(struct bridge_runs *r, struct runs_run *run);
+/* Whether it counts among the run's own: not torn, not aside, and numbered unless it is the only one. */
+bool runs_is_whole(const struct runs_run *run, const struct runs_experience *e);
+
+/* A list that each experience's file has a row of: a value a task. */
+struct runs_rows {
+	const char *name;  /* "accuracy" */
+	bool is;           /* false: a list that is none, to be passed over */
+	bool even;         /* each row is a task longer than the one before it, as a matrix is */
+	bool grows;        /* rows are not all of one length */
+	int64_t longest;   /* tasks of the newest */
+	const char **task; /* "accuracy/task_0", ..; NULL where no value is */
+	/* row by row, the newest first; `back` is what its number is below the newest's */
+	struct runs_record *record;
+	size_t count, cap;
+};
+/*
+ * Those of the newest whole experience's history `h`, which they are taken out of, with the rows of the older
+ * experiences. Rows live in the arena, their records until runs_rows_release(), which is due on errors too.
+ */
+int runs_tasks(struct bridge_runs *r, const struct runs_run *run, size_t newest, struct runs_history *h,
+		struct runs_rows **out, size_t *count);
+void runs_rows_release(struct runs_rows *rows, size_t count);
 /* The file of an experience that its model is in; NULL: none. */
 struct runs_file *runs_model_file(const struct runs_experience *e);
 /* Whether two files' models have equal tensors: 1, 0, or -errno. */

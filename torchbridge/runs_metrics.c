@@ -1,11 +1,13 @@
 /*
  * runs_metrics.c: what was recorded, over the experiences; as a table.
  *
- * Three sources, the later beats the earlier where both tell of one value:
+ * Four sources, the later beats the earlier where both tell of one value:
  *
  *   history   of the newest whole experience that has one, and logs of the run (metrics.csv, trainer_state.json)
  *   matrices  in it: the mean over the tasks met so far, and forgetting: the mean over earlier tasks of how far each is below
  *             the best it ever was (Chaudhry et al., "Riemannian Walk for Incremental Learning", ECCV 2018)
+ *   rows      a list in it that the next older file's list of that name is no prefix of is the row of tasks of its
+ *             experience, not a history, and each experience's file has its own: see runs_tasks.c
  *   scalars   that each checkpoint gives for itself, and values in its name
  *
  * metrics.csv is wide: a row an experience (or step) that something was recorded for, the first column its
@@ -204,6 +206,54 @@ static int history(struct table *t, struct runs_run *run, const struct runs_hist
 	return rc;
 }
 
+/* Each task's value and the mean over each row; where they make a matrix, its mean and forgetting. */
+static int row_of_tasks(struct table *t, struct runs_run *run, const struct runs_rows *rows, int64_t number)
+{
+	const struct runs_record *r = rows->record;
+	int rc = 0;
+
+	for (size_t i = 0; i < rows->count && rc == 0; i++)
+		rc = put(t, number - r[i].back, r[i].name, r[i].value);
+	run->matrix = run->matrix || rows->longest > 1;
+	if (rc < 0 || rows->count == 0)
+		return rc;
+	if (rows->even)
+		return matrix(t, run, r, rows->count, number, rows->longest);
+	for (size_t i = 0, end; i < rows->count && rc == 0; i = end) {
+		double sum = 0;
+		size_t n = 0;
+
+		for (end = i; end < rows->count && r[end].back == r[i].back; end++)
+			if (isfinite(r[end].value))
+				sum += r[end].value, n++;
+		if (n > 0)
+			rc = put(t, number - r[i].back, rows->name, sum / (double)n);
+	}
+	if (rows->grows && run->mean == NULL)
+		run->mean = rows->name;
+	return rc;
+}
+
+static int newest_history(struct bridge_runs *r, struct table *t, struct runs_run *run, size_t newest,
+		const struct runs_file *f)
+{
+	int64_t number = run->experience[newest].pub.number;
+	struct runs_history h;
+	struct runs_rows *rows = NULL;
+	size_t count = 0;
+	int rc = runs_history_of(&r->files, &r->arena, f->path, f->said, f->size, &h);
+
+	if (rc == 0)
+		rc = runs_tasks(r, run, newest, &h, &rows, &count);
+	if (rc == 0)
+		rc = history(t, run, &h, number);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		if (rows[i].is)
+			rc = row_of_tasks(t, run, &rows[i], number);
+	runs_rows_release(rows, count);
+	return rc;
+}
+
 static int scalars(struct table *t, const struct runs_experience *e)
 {
 	int rc = 0;
@@ -256,6 +306,11 @@ static int finish(struct bridge_runs *r, struct table *t, struct runs_run *run)
 	return 0;
 }
 
+bool runs_is_whole(const struct runs_run *run, const struct runs_experience *e)
+{
+	return !e->pub.torn && !e->aside && (e->pub.numbered || run->pub.experiences == 1);
+}
+
 int runs_metrics(struct bridge_runs *r, struct runs_run *run, struct runs_file *const *log, size_t logs)
 {
 	struct table t = { .arena = &r->arena, .hash = calloc(2 * NAMES_MAX, sizeof *t.hash) };
@@ -274,18 +329,15 @@ int runs_metrics(struct bridge_runs *r, struct runs_run *run, struct runs_file *
 	for (size_t i = run->pub.experiences; i-- > 0 && rc == 0 && !found;) {
 		const struct runs_experience *e = &run->experience[i];
 
-		if (e->pub.torn || e->aside || (!e->pub.numbered && run->pub.experiences > 1))
+		if (!runs_is_whole(run, e))
 			continue;
 		for (size_t k = 0; k < e->files && rc == 0; k++) {
 			const struct runs_file *f = e->file[k];
-			struct runs_history h;
 
 			if (f->fact == NULL || !f->fact->has_history)
 				continue;
 			found = true;
-			rc = runs_history_of(&r->files, &r->arena, f->path, f->said, f->size, &h);
-			if (rc == 0)
-				rc = history(&t, run, &h, e->pub.number);
+			rc = newest_history(r, &t, run, i, f);
 		}
 	}
 	for (size_t i = 0; i < run->pub.experiences && rc == 0; i++)

@@ -155,7 +155,7 @@ static int put_value(struct build *b, uint32_t part, unsigned relation, uint32_t
 	struct torch_array a;
 	uint64_t bytes;
 
-	if (is_shared(kind)) {
+	if (is_shared(kind) || view_is_long(o, node)) {
 		if (*met != 0)
 			return put_entry(b, relation, key, TREE_LINK, node, *met - 1);
 		*met = b->t->entries + 1;

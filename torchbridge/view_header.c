@@ -308,7 +308,9 @@ int view_header_finish(struct view_header *h, struct bridge_layout *l)
 	if (rc == 0)
 		rc = bridge_layout_bytes(l, head.p, head.len);
 	if (rc == 0)
-		rc = bridge_layout_bytes(l, out.p, out.len);
+		rc = bridge_layout_take(l, &out);
+	if (rc == 0)
+		rc = bridge_layout_reserve(l, h->items);
 	byte_buf_release(&head);
 	byte_buf_release(&out);
 	for (unsigned width = WIDEST; rc == 0 && width > 0; width /= 2)

@@ -40,7 +40,7 @@ int view_zip_finish(struct view_zip *z);
 
 /*
  * A zip of torch's whose storages become other dtypes: to[i] for storage i (its own to stay), with n records
- * exchanged. Other records, their order and the zip's alignment stay.
+ * exchanged, whose bytes are taken over. Other records, their order and the zip's alignment stay.
  */
 int view_zip_converted(const struct torch_file *f, const uint8_t *to, const struct zip_change *changes,
 		size_t n, codec_read_at read, void *arg, struct bridge_layout *l);

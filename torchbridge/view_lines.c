@@ -19,6 +19,15 @@ int view_colored(int color, enum view_color which, const char *text, struct byte
 	return rc < 0 || !on ? rc : byte_buf_text(out, "\x1b[0m");
 }
 
+/* Printable ASCII is nearly all there is. */
+static bool is_simple(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] < 0x20 || p[i] >= 0x7f)
+			return false;
+	return true;
+}
+
 /* Bytes of the first characters of p that take no more than `width` columns. */
 static size_t head(const uint8_t *p, size_t len, size_t width)
 {
@@ -58,6 +67,10 @@ int view_fitted(const void *text, size_t len, size_t width, enum view_cut cut, s
 	size_t front, most = 4 * (width + 1);
 	int rc;
 
+	if ((len <= width || cut == VIEW_CUT_END) && width > 3 && is_simple(text, len < width ? len : width)) {
+		rc = byte_buf_put(out, text, len <= width ? len : width - 3);
+		return rc < 0 || len <= width ? rc : byte_buf_text(out, "...");
+	}
 	/* Of a long text only what may be seen of its two ends. */
 	if (len > 2 * most && cut == VIEW_CUT_MIDDLE) {
 		rc = name_visible(text, most, &seen);
@@ -103,17 +116,6 @@ static int odd_cell(
 	return rc;
 }
 
-/* Printable ASCII that fits is nearly all there is. */
-static bool is_simple(const uint8_t *p, size_t len, size_t width)
-{
-	if (len > width)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (p[i] < 0x20 || p[i] >= 0x7f)
-			return false;
-	return true;
-}
-
 static int simple_cell(const void *p, size_t len, size_t width, bool right, struct byte_buf *out)
 {
 	int rc = byte_buf_reserve(out, width);
@@ -129,7 +131,7 @@ static int simple_cell(const void *p, size_t len, size_t width, bool right, stru
 
 int view_cell(const void *p, size_t len, size_t width, bool right, enum view_cut cut, struct byte_buf *out)
 {
-	if (is_simple(p, len, width))
+	if (len <= width && is_simple(p, len))
 		return simple_cell(p, len, width, right, out);
 	return odd_cell(p, len, width, right, cut, out);
 }

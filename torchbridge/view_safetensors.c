@@ -23,6 +23,7 @@
 
 #include "bridge_view.h"
 #include "codec/ckpt_error.h"
+#include "codec/read_window.h"
 #include "view_header.h"
 #include "view_internal.h"
 #include "view_key.h"
@@ -378,7 +379,8 @@ static int walk(struct maker *m, struct level *stack)
 
 static int make(const struct bridge_doc *d, int dtype, codec_read_at read, void *arg, struct bridge_layout *l)
 {
-	struct maker m = { .f = bridge_doc_torch(d), .dtype = dtype, .read = read, .arg = arg };
+	struct maker m = { .f = bridge_doc_torch(d), .dtype = dtype, .read = read_window_read };
+	struct read_window *window = NULL;
 	struct level *stack = calloc(TORCH_DEPTH_MAX, sizeof *stack);
 	uint8_t *marks = NULL;
 	int rc = stack == NULL ? no_room() : view_header_new(&m.h);
@@ -393,6 +395,9 @@ static int make(const struct bridge_doc *d, int dtype, codec_read_at read, void 
 		rc = no_room();
 	if (rc == 0)
 		rc = byte_buf_reserve(&m.path, 256);
+	if (rc == 0)
+		rc = read_window_new(read, arg, &window);
+	m.arg = window;
 	if (rc == 0 && dtype >= 0)
 		rc = view_policy(d, &marks);
 	m.marks = marks;
@@ -405,6 +410,7 @@ static int make(const struct bridge_doc *d, int dtype, codec_read_at read, void 
 	view_header_free(m.h);
 	byte_buf_release(&m.path);
 	byte_buf_release(&m.names);
+	free(window);
 	free(marks);
 	free(m.seen);
 	free(m.met);

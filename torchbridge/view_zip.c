@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/read_window.h"
 #include "view_internal.h"
 
 void view_zip_init(struct view_zip *z, struct bridge_layout *l, uint64_t align)
@@ -71,7 +72,9 @@ int view_zip_copy(struct view_zip *z, const struct zip *from, const struct zip_e
 
 int view_zip_finish(struct view_zip *z)
 {
-	return flush(z, zip_write_end(&z->w, &z->tmp));
+	int rc = zip_write_end(&z->w, &z->tmp); /* which takes the directory over: it may be long */
+
+	return rc < 0 ? rc : bridge_layout_take(z->layout, &z->tmp);
 }
 
 /* What .storage_alignment says, or 64. */
@@ -117,12 +120,23 @@ static int put_storage(struct view_zip *z, const struct torch_file *f, uint32_t 
 }
 
 /* The new bytes of a record, or NULL. */
-static const struct byte_buf *change_of(const struct zip_change *changes, size_t n, const struct zip_entry *e)
+static struct byte_buf *change_of(const struct zip_change *changes, size_t n, const struct zip_entry *e)
 {
 	for (size_t i = 0; i < n; i++)
 		if (changes[i].entry == e)
 			return changes[i].bytes;
 	return NULL;
+}
+
+/* The same record with other bytes, whose memory the layout takes over. */
+static int put_change(struct view_zip *z, const struct zip_entry *e, struct byte_buf *bytes)
+{
+	uint32_t crc = zip_crc(0, bytes->p, bytes->len);
+	int rc = view_zip_begin(z, e->name, e->name_len, bytes->len);
+
+	if (rc == 0)
+		rc = bridge_layout_take(z->layout, bytes);
+	return rc < 0 ? rc : view_zip_end(z, crc);
 }
 
 int view_zip_converted(const struct torch_file *f, const uint8_t *to, const struct zip_change *changes,
@@ -132,8 +146,9 @@ int view_zip_converted(const struct torch_file *f, const uint8_t *to, const stru
 	const struct zip *from = torch_file_zip(f);
 	size_t entries = zip_count(from);
 	uint32_t *storage = malloc(entries * sizeof *storage); /* of each entry */
+	struct read_window *w = NULL;
 	struct view_zip z;
-	uint64_t align;
+	uint64_t align, directory;
 	int rc;
 
 	if (storage == NULL)
@@ -144,20 +159,28 @@ int view_zip_converted(const struct torch_file *f, const uint8_t *to, const stru
 		storage[torch_file_storage_entry(f, i) - zip_at(from, 0)] = i;
 	rc = alignment(f, read, arg, &align);
 	view_zip_init(&z, l, rc == 0 ? align : 0);
+	zip_directory(from, &directory);
+	if (rc == 0)
+		rc = byte_buf_reserve(&z.w.directory, (size_t)directory);
+	if (rc == 0)
+		rc = bridge_layout_reserve(l, 2 * entries);
+	if (rc == 0)
+		rc = read_window_new(read, arg, &w);
 	for (size_t i = 0; rc == 0 && i < entries; i++) {
 		const struct zip_entry *e = zip_at(from, i);
-		const struct byte_buf *now = change_of(changes, n, e);
+		struct byte_buf *now = change_of(changes, n, e);
 		uint32_t s = storage[i];
 
 		if (now != NULL)
-			rc = view_zip_bytes(&z, e->name, e->name_len, now->p, now->len);
+			rc = put_change(&z, e, now);
 		else if (s != PICKLE_NIL && to[s] != torch_storage_at(o, s)->dtype)
-			rc = put_storage(&z, f, s, (enum torch_dtype)to[s], read, arg);
+			rc = put_storage(&z, f, s, (enum torch_dtype)to[s], read_window_read, w);
 		else
-			rc = view_zip_copy(&z, from, e, read, arg);
+			rc = view_zip_copy(&z, from, e, read_window_read, w);
 	}
 	if (rc == 0)
 		rc = view_zip_finish(&z);
+	free(w);
 	view_zip_release(&z);
 	free(storage);
 	return rc;

@@ -211,6 +211,7 @@ def recipes():
                 phase, row, effort = kind % 4, (kind * 16 + 32) & 255, 2 * (how & 1)
                 head = struct.pack("<BBHBBBB", 2, kind, size, how | phase << 2, 1, row, effort)
                 out["%d-%d-%s" % (kind, how, name)] = head + b"\x05\x00\xff\x02"
+    out["noise"] = b"Z_U\5#\0\xff\x82"  # nothing fits, with all effort
     return out
 
 

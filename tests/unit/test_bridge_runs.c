@@ -5,7 +5,7 @@
  */
 #include "bridge_data.h"
 
-#include "runs_host.h"
+#include "runs_tree.h"
 #include "torchbridge/runs_internal.h"
 
 /*
@@ -19,74 +19,9 @@
 #define HALF_ONE FLOATS("\x3f", "\xe0")       /* 0.5 */
 #define THREE_QUARTERS FLOATS("\x3f", "\xe8") /* 0.75 */
 
-static const char *root;
-static struct runs_host host;
-
-static void full(const char *path, char out[4096])
-{
-	snprintf(out, 4096, "%s/%s", root, path);
-}
-
-/* Writes a file below the root, making its directories. */
-static void put(const char *path, const void *p, size_t len)
-{
-	char name[4096];
-	FILE *f;
-
-	full(path, name);
-	for (char *s = name + strlen(root) + 1; (s = strchr(s, '/')) != NULL; s++) {
-		*s = 0;
-		mkdir(name, 0777);
-		*s = '/';
-	}
-	f = fopen(name, "w");
-	assert_non_null(f);
-	assert_int_equal(fwrite(p, 1, len, f), len);
-	assert_int_equal(fclose(f), 0);
-}
-
-/* A torch zip with the pickle; `shift` changes the bytes of its one storage. */
-static void put_torch(const char *path, const uint8_t *p, size_t p_len, uint8_t shift)
-{
-	struct byte_buf f = { 0 };
-	struct zip_writer w;
-	uint8_t data[16];
-
-	for (size_t i = 0; i < sizeof data; i++)
-		data[i] = i % 4 == 3 ? 0x3f : (uint8_t)(i + shift);
-	zip_writer_init(&w, 0, 0);
-	memory_record(&f, &w, "m/data.pkl", p, p_len);
-	memory_record(&f, &w, "m/byteorder", "little", 6);
-	memory_record(&f, &w, "m/data/0", data, sizeof data);
-	memory_record(&f, &w, "m/version", "3\n", 2);
-	assert_int_equal(zip_write_end(&w, &f), 0);
-	put(path, f.p, f.len);
-	zip_writer_release(&w);
-	byte_buf_release(&f);
-}
-
 #define BARE P2 STATE("0") "."
 #define EPOCH(n) P2 "}(" K("\5", "epoch") "K" n K("\5", "model") STATE("0") K("\11", "optimizer") OPTIM "u."
 #define WITH(more) P2 "}(" K("\5", "model") STATE("0") more "u."
-
-static struct bridge_runs *scan(void)
-{
-	struct bridge_files files = host_files(&host);
-	struct bridge_runs *r;
-
-	if (bridge_runs_scan(&files, "", &r) != 0)
-		fail_msg("%s", ckpt_errmsg());
-	return r;
-}
-
-static size_t run_of(const struct bridge_runs *r, const char *path)
-{
-	int64_t i = bridge_runs_find(r, path);
-
-	if (i < 0)
-		fail_msg("no run \"%s\"", path);
-	return (size_t)i;
-}
 
 /* Names of the components of an experience, joined; "!" behind it when it is torn, "-" when there is none. */
 static void components(const struct bridge_runs *r, const char *run, const char *experience, const char *want)
@@ -298,6 +233,58 @@ static void forgetting(void **state)
 					 "1,0.75,0.5,,0.625,0.25\n"
 					 "2,0.5,0.25,0.75,0.5,0.375\n");
 	byte_buf_release(&b);
+	bridge_runs_free(r);
+}
+
+/* A list in each experience's metrics.json: a history, or a row of the accuracy matrix. */
+static void lists(void **state)
+{
+	static const struct {
+		const char *run, *list[3], *want;
+	} cases[] = {
+		{ "growing", { "[0.5]", "[0.5, 0.25]", "[0.5, 0.25, 0.75]" },
+				"experience,accuracy\n0,0.5\n1,0.25\n2,0.75\n" },
+		{ "rows", { "[1.0]", "[0.75, 0.5]", "[0.5, 0.25, 0.75]" },
+				"experience,accuracy/task_0,accuracy/task_1,accuracy/task_2,accuracy,forgetting\n"
+				"0,1.0,,,1.0,\n"
+				"1,0.75,0.5,,0.625,0.25\n"
+				"2,0.5,0.25,0.75,0.5,0.375\n" },
+		{ "wide", { "[1.0, 0.0, 0.5]", "[0.75, 0.5, 0.25]", "[0.5, 0.25, 0.75]" },
+				"experience,accuracy/task_0,accuracy/task_1,accuracy/task_2,accuracy\n"
+				"0,1.0,0.0,0.5,0.5\n"
+				"1,0.75,0.5,0.25,0.5\n"
+				"2,0.5,0.25,0.75,0.5\n" },
+		{ "alone", { NULL, NULL, "[0.5, 0.25, 0.75]" },
+				"experience,accuracy\n0,0.5\n1,0.25\n2,0.75\n" },
+		/* Begun anew; and of something that there were more of than experiences. */
+		{ "again", { "[1.0]", "[1.0, 0.5]", "[0.25]" }, "experience,accuracy\n2,0.25\n" },
+		{ "long", { "[4.0, 3.0]", "[3.0, 2.0]", "[2.0, 1.5, 1.25, 1.0]" },
+				"experience,accuracy\n2,1.0\n" },
+	};
+	struct bridge_runs *r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		for (int k = 0; k < 3; k++) {
+			char path[64], text[128];
+
+			snprintf(path, sizeof path, "%s/%d/model.pt", cases[i].run, k);
+			put_torch(path, DATA(BARE), (uint8_t)k);
+			if (cases[i].list[k] == NULL)
+				continue;
+			snprintf(path, sizeof path, "%s/%d/metrics.json", cases[i].run, k);
+			snprintf(text, sizeof text, "{\"accuracy\": %s}", cases[i].list[k]);
+			put(path, text, strlen(text));
+		}
+	r = scan();
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct byte_buf b = { 0 };
+
+		assert_int_equal(bridge_runs_csv(r, run_of(r, cases[i].run), &b), 0);
+		byte_buf_put(&b, "", 1);
+		assert_string_equal((char *)b.p, cases[i].want);
+		byte_buf_release(&b);
+	}
 	bridge_runs_free(r);
 }
 
@@ -541,28 +528,6 @@ static void cut_files(void **state)
  * -------
  */
 
-static int setup(void **state)
-{
-	static char path[4000];
-	const char *tmp = getenv("TMPDIR");
-
-	(void)state;
-	snprintf(path, sizeof path, "%s/ckptfs-runs-XXXXXX", tmp != NULL ? tmp : "/tmp");
-	root = mkdtemp(path);
-	host = (struct runs_host){ .root = root };
-	return root == NULL;
-}
-
-static int teardown(void **state)
-{
-	char command[4096];
-
-	(void)state;
-	host_forget(&host);
-	snprintf(command, sizeof command, "rm -rf '%s'", root);
-	return system(command);
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -572,6 +537,7 @@ int main(void)
 		TEST(a_loop),
 		TEST(a_tree),
 		TEST(forgetting),
+		TEST(lists),
 		TEST(lightning),
 		TEST(transformers),
 		TEST(shards),

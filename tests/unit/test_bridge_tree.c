@@ -320,6 +320,29 @@ static void sharing_and_cycles(void **state)
 }
 
 /* A file that is no container has one entry. */
+/* Long bytes and integers are met once; short ones are files wherever they are. */
+static void long_values(void **state)
+{
+	struct seen s = { 0 };
+	struct byte_buf p = { 0 };
+
+	(void)state;
+	byte_buf_put(&p, DATA(P2 "}(" STR("\1", "a") "c_codecs\nencode\nX\0\x20\0\0"));
+	byte_buf_fill(&p, 'b', 0x2000);
+	byte_buf_put(&p, DATA(STR("\6", "latin1") "\x86Rq\1" STR("\1", "b") "h\1" STR("\1", "i") "\x8b\0\x20\0\0"));
+	byte_buf_fill(&p, 7, 0x2000);
+	byte_buf_put(&p, DATA("q\2" STR("\1", "j") "h\2" STR("\1", "k")
+			"c_codecs\nencode\n" STR("\2", "xy") STR("\6", "latin1") "\x86Rq\3" STR("\1", "l") "h\3u."));
+	build(&s.file, p.p, p.len);
+	look(&s, -1);
+	must_lead(&s, "b", "a");
+	must_lead(&s, "j", "i");
+	must_say(&s, "k", "xy", 2);
+	must_say(&s, "l", "xy", 2);
+	leave(&s);
+	byte_buf_release(&p);
+}
+
 static void roots(void **state)
 {
 	static const float all[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 };
@@ -472,6 +495,7 @@ int main(void)
 		cmocka_unit_test(tensors),
 		cmocka_unit_test(another_dtype),
 		cmocka_unit_test(sharing_and_cycles),
+		cmocka_unit_test(long_values),
 		cmocka_unit_test(roots),
 		cmocka_unit_test(objects),
 		cmocka_unit_test(no_path_twice),

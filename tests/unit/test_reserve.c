@@ -20,6 +20,7 @@
 #include "store/reserve_internal.h"
 
 enum { MIB = 1 << 20 };
+#define HOUR_NS INT64_C(3600000000000)
 
 static char dir[200];
 static uint64_t total, avail; /* of the disk, as statvfs() tells it; `avail` without the reserve */
@@ -112,8 +113,9 @@ static void test_given_up(void **state)
 	assert_int_equal(size(), 0);
 	assert_true(r.none && r.short_of);
 	/* Another one who met the full disk in the same moment may write, too; later nothing is won. */
+	r.given_ns += HOUR_NS; /* however long it took to come here */
 	assert_true(reserve_give_up(&r));
-	r.given_ns -= INT64_C(3600000000000);
+	r.given_ns -= 2 * HOUR_NS;
 	assert_false(reserve_give_up(&r));
 	/* Not for a trifle, and not while somebody else is at it. */
 	avail = RESERVE_CLOSED;

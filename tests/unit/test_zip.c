@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/read_window.h"
 #include "codec/zip_read.h"
 #include "codec/zip_write.h"
 
@@ -368,6 +369,52 @@ static void tail(void **state)
 	byte_buf_release(&now);
 }
 
+/* Reads of any size at any place are what they are without a window, and many that lie close are few. */
+static int64_t counting_read(void *arg, uint64_t off, void *buf, size_t len)
+{
+	unsigned *reads = arg;
+	uint8_t *p = buf;
+
+	(*reads)++;
+	if (off >= 1000000)
+		return 0;
+	len = len < 1000000 - off ? len : (size_t)(1000000 - off);
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)((off + i) * 2654435761u >> 13);
+	return (int64_t)len;
+}
+
+static void windows(void **state)
+{
+	struct read_window *w;
+	unsigned reads = 0, direct = 0;
+	uint8_t a[6000], b[6000];
+
+	(void)state;
+	assert_int_equal(read_window_new(counting_read, &reads, &w), 0);
+	for (uint64_t off = 0; off < 999000; off += 200) {
+		assert_int_equal(read_window_read(w, off, a, 30), 30);
+		counting_read(&direct, off, b, 30);
+		assert_memory_equal(a, b, 30);
+	}
+	assert_true(reads < 40);
+	for (uint32_t i = 0, x = 7; i < 2000; i++) {
+		uint64_t off;
+		size_t len;
+		int64_t n;
+
+		x = x * 1664525 + 1013904223;
+		off = i % 3 == 0 ? (x >> 8) % 1000100 : 990000 + (x >> 8) % 10100;
+		len = (x >> 5) % sizeof a;
+		n = read_window_read(w, off, a, len);
+		assert_true(n >= 0 && (size_t)n <= len);
+		assert_true(len == 0 || off >= 1000000 || n > 0);
+		assert_true(counting_read(&direct, off, b, len) >= n);
+		assert_memory_equal(a, b, (size_t)n);
+	}
+	free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +429,7 @@ int main(void)
 		cmocka_unit_test(local_headers),
 		cmocka_unit_test(cut_and_noise),
 		cmocka_unit_test(tail),
+		cmocka_unit_test(windows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
