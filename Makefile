@@ -88,7 +88,7 @@ UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c test
 	tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c tests/unit/test_codec_hash.c \
 	tests/unit/test_codec_planes.c tests/unit/test_codec_rans.c tests/unit/test_codec_text.c \
 	tests/unit/test_control.c tests/unit/test_cost.c tests/unit/test_cut_formats.c \
-	tests/unit/test_cut_zip.c tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_faults_memory.c \
+	tests/unit/test_cut_zip.c tests/unit/test_damage.c tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_faults_memory.c \
 	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_session.c \
 	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c \
 	tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \

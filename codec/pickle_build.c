@@ -266,7 +266,8 @@ int build_call(struct pickle_parser *s, enum pickle_kind kind, size_t n)
 	s->height -= n;
 	top = s->stack + s->height;
 	c = &g->call[g->calls++];
-	*c = n == 1 ? (struct pickle_call){ PICKLE_NIL, top[0], 0 } : (struct pickle_call){ top[0], top[1], 0 };
+	*c = n == 1 ? (struct pickle_call){ PICKLE_NIL, top[0], 0 }
+		    : (struct pickle_call){ top[0], top[1], 0 };
 	if (n == 3)
 		g->call[g->calls++] = (struct pickle_call){ PICKLE_NIL, top[2], 0 };
 	return build_node(s, kind, a);

@@ -18,7 +18,7 @@
 #include "torch_internal.h"
 #include "torch_names.h"
 
-enum { PROBES_MAX = 4096 };
+enum { PROBES_MAX = 4096, NEAR = 16 };
 
 int torch_room(void *p, size_t *cap, size_t need, size_t size)
 {
@@ -338,19 +338,34 @@ const struct torch_tensor *torch_tensor_at(const struct torch_object *o, uint32_
 	return &o->tensor[number];
 }
 
-/* Both tables begin with the node and are in its order. */
-static const void *by_node(const void *table, size_t n, size_t size, uint32_t node)
-{
-	size_t lo = 0, hi = n;
+struct by_node {
+	const uint8_t *table; /* whose items begin with the node and are in its order */
+	size_t n, size;
+};
 
+static uint32_t node_at(const struct by_node *t, size_t i)
+{
+	uint32_t node;
+
+	memcpy(&node, t->table + i * t->size, sizeof node);
+	return node;
+}
+
+/* Most files are alike from end to end: the first steps go to where the item would be, of nodes in all. */
+static const void *by_node(const struct by_node *t, uint32_t nodes, uint32_t node)
+{
+	size_t lo = 0, hi = t->n, guess = (size_t)((uint64_t)node * t->n / nodes);
+
+	if (guess >= NEAR && node_at(t, guess - NEAR) <= node)
+		lo = guess - NEAR;
+	if (t->n - guess > NEAR && node_at(t, guess + NEAR) > node)
+		hi = guess + NEAR;
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
-		const uint8_t *at = (const uint8_t *)table + mid * size;
-		uint32_t there;
+		uint32_t there = node_at(t, mid);
 
-		memcpy(&there, at, sizeof there);
 		if (there == node)
-			return at;
+			return t->table + mid * t->size;
 		if (there < node)
 			lo = mid + 1;
 		else
@@ -368,7 +383,8 @@ const struct torch_mention *torch_mention_of(const struct torch_object *o, uint3
 	if (o->mentions > 0 &&
 			o->mention[o->mentions - 1].node == node) /* as it is while tensors are found */
 		return &o->mention[o->mentions - 1];
-	return by_node(o->mention, o->mentions, sizeof *o->mention, node);
+	return by_node(&(struct by_node){ (const uint8_t *)o->mention, o->mentions, sizeof *o->mention },
+			o->g->nodes, node);
 }
 
 const struct torch_tensor *torch_tensor_of(const struct torch_object *o, uint32_t ref)
@@ -377,7 +393,8 @@ const struct torch_tensor *torch_tensor_of(const struct torch_object *o, uint32_
 
 	if (o->g->node[node].kind != PICKLE_REDUCE)
 		return NULL;
-	return by_node(o->tensor, o->tensors, sizeof *o->tensor, node);
+	return by_node(&(struct by_node){ (const uint8_t *)o->tensor, o->tensors, sizeof *o->tensor },
+			o->g->nodes, node);
 }
 
 const uint64_t *torch_size(const struct torch_object *o, const struct torch_tensor *t)

@@ -61,12 +61,14 @@ int file_load_base(struct store_file *f)
 	f->base_data = (uint64_t)sqlite3_column_int64(st, 1);
 	f->inline_off = (uint64_t)sqlite3_column_int64(st, 2);
 	len = (size_t)sqlite3_column_bytes(st, 3);
-	if (len) {
-		blob = malloc(len);
-		if (blob)
-			memcpy(blob, sqlite3_column_blob(st, 3), len);
-		else
+	if (f->size > INT64_MAX) {
+		rc = ckpt_fail(EIO, "version %llu: its size is none", (unsigned long long)f->version);
+	} else if (sqlite3_column_type(st, 3) != SQLITE_NULL) {
+		blob = malloc(len ? len : 1);
+		if (!blob)
 			rc = ckpt_fail(ENOMEM, "no memory to open a file");
+		else if (len)
+			memcpy(blob, sqlite3_column_blob(st, 3), len);
 	}
 	sqlite3_reset(st);
 out:

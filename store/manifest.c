@@ -133,6 +133,8 @@ int manifest_decode(const uint8_t *p, size_t len, uint64_t off, struct manifest_
 	uint64_t next = 0;
 	int rc;
 
+	if (p == end || off > INT64_MAX)
+		goto malformed;
 	while (p < end) {
 		struct piece q = { 0 };
 		uint64_t head, v;
@@ -140,7 +142,7 @@ int manifest_decode(const uint8_t *p, size_t len, uint64_t off, struct manifest_
 		if (!get_varint(&p, end, &head))
 			goto malformed;
 		q.len = head >> 2;
-		if (!q.len || q.len > INT64_MAX - r.end)
+		if (!q.len || q.len > (uint64_t)INT64_MAX - r.end)
 			goto malformed;
 		if (!(head & 1)) {
 			if (!get_varint(&p, end, &v))

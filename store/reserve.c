@@ -49,6 +49,8 @@ void reserve_init(struct reserve *r, const char *dir, bool none)
 {
 	r->dir = dir;
 	r->fd = -1;
+	r->gone = false;
+	r->given_ns = 0;
 	atomic_store(&r->none, none);
 	atomic_store(&r->short_of, none);
 	pthread_mutex_init(&r->lock, NULL);

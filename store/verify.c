@@ -273,7 +273,7 @@ static int check_piece(void *arg, uint64_t off, const struct piece *p)
 static int check_rows(struct verify *v, uint64_t version, const char **bad)
 {
 	uint64_t end = 0;
-	int64_t at = -1;
+	int64_t at = INT64_MIN;
 	sqlite3_stmt *st;
 	int rc, rows;
 

@@ -35,7 +35,7 @@ wait
 
 # --- without a mount ---
 for f in bad-marks.pkl bad-count.pt bad-offsets.safetensors cut/5-legacy.pt; do
-	fails "cat STORE:@summary/bad/$f" "can't show" timeout 60 "$CKPTFS" cat "$S:@summary/bad/$f"
+	fails "cat STORE:@summary/bad/$f" "can't show" timeout 300 "$CKPTFS" cat "$S:@summary/bad/$f"
 	ok "cat STORE:bad/$f" sh -c '"$1" cat "$2:bad/$4" | cmp - "$3/bad/$4"' sh "$CKPTFS" "$S" "$T/made" "$f"
 done
 # shellcheck disable=SC2016

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/codec_hash.h"
 
 enum {
 	NAMES_MAX = 4096,
@@ -48,15 +49,14 @@ struct table {
 
 static int name_of(struct table *t, const char *name, uint32_t *out)
 {
-	size_t h = 5381;
+	size_t h;
 	int rc;
 
 	if (t->last == name) {
 		*out = t->last_number;
 		return 0;
 	}
-	for (const char *p = name; *p != 0; p++)
-		h = h * 33 + (uint8_t)*p;
+	h = (size_t)codec_check(name, strlen(name));
 	for (h &= 2 * NAMES_MAX - 1; t->hash[h] != 0; h = (h + 1) & (2 * NAMES_MAX - 1))
 		if (strcmp(t->name[t->hash[h] - 1], name) == 0)
 			goto found;

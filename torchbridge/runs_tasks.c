@@ -39,6 +39,8 @@ static bool next_list(const struct runs_history *h, size_t *at, struct list *out
 {
 	while (*at < h->count && !plain(&h->record[*at]))
 		(*at)++;
+	if (*at == h->count)
+		return false; /* and there may be no array at all */
 	*out = (struct list){ .record = h->record + *at };
 	for (; *at < h->count && plain(&h->record[*at]) && h->record[*at].name == out->record->name;
 			(*at)++) {

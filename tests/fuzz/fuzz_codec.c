@@ -78,12 +78,14 @@ static void encode(struct codec_ctx *ctx, const uint8_t *raw, size_t raw_len, co
 	uint8_t *payload = room(cap), *back = room(raw_len);
 
 	*out = (struct coded){ .raw_len = raw_len };
-	if (codec_encode(ctx, raw, raw_len, hint, base, base_len, payload, cap, &out->len, &out->id, &out->used) != 0 ||
+	if (codec_encode(ctx, raw, raw_len, hint, base, base_len, payload, cap, &out->len, &out->id,
+			    &out->used) != 0 ||
 			out->len > raw_len)
 		abort();
 	out->base_len = out->used ? base_len : 0;
 	out->base = copy(base, out->base_len);
-	if (codec_decode(ctx, out->id, payload, out->len, out->used ? base : NULL, out->base_len, back, raw_len) != 0 ||
+	if (codec_decode(ctx, out->id, payload, out->len, out->used ? base : NULL, out->base_len, back,
+			    raw_len) != 0 ||
 			memcmp(raw, back, raw_len) != 0)
 		abort();
 	out->payload = copy(payload, out->len);
@@ -100,7 +102,9 @@ static void coded_release(struct coded *c)
 /* head: width, kind, exponent bits, row, which part of the data is the base. */
 static void round_trip(struct codec_ctx *ctx, const uint8_t *head, const uint8_t *data, size_t size)
 {
-	struct codec_hint hint = { .width = head[0], .kind = head[1] & 3, .exponent_bits = head[2], .row = head[3] };
+	struct codec_hint hint = {
+		.width = head[0], .kind = head[1] & 3, .exponent_bits = head[2], .row = head[3]
+	};
 	size_t base_len = size * head[4] / 512, raw_len = size - base_len;
 	struct coded c;
 	uint8_t *raw, *base;
@@ -135,8 +139,14 @@ static uint64_t roll(struct dice *d)
 static const struct number {
 	uint8_t width, exponent_bits, zeros, kind;
 } numbers[] = {
-	{ 4, 8, 0, CODEC_FLOAT }, { 2, 8, 0, CODEC_FLOAT }, { 2, 5, 0, CODEC_FLOAT }, { 8, 11, 0, CODEC_FLOAT },
-	{ 4, 8, 16, CODEC_FLOAT }, { 1, 4, 0, CODEC_FLOAT }, { 8, 0, 0, CODEC_INT }, { 4, 0, 0, CODEC_INT },
+	{ 4, 8, 0, CODEC_FLOAT },
+	{ 2, 8, 0, CODEC_FLOAT },
+	{ 2, 5, 0, CODEC_FLOAT },
+	{ 8, 11, 0, CODEC_FLOAT },
+	{ 4, 8, 16, CODEC_FLOAT },
+	{ 1, 4, 0, CODEC_FLOAT },
+	{ 8, 0, 0, CODEC_INT },
+	{ 4, 0, 0, CODEC_INT },
 };
 enum { NUMBERS = sizeof numbers / sizeof numbers[0], PIXELS = NUMBERS, TEXT, RARE, NOISE, KINDS };
 
@@ -148,7 +158,8 @@ static void make_numbers(const struct number *n, struct dice *d, uint8_t *p, siz
 		uint64_t r = roll(d), v = r % 1000 * (r >> 60);
 
 		if (n->exponent_bits != 0) {
-			v = (UINT64_C(1) << (n->exponent_bits - 1)) - 3 - (uint64_t)__builtin_ctzll(roll(d) | 64);
+			v = (UINT64_C(1) << (n->exponent_bits - 1)) - 3 -
+			    (uint64_t)__builtin_ctzll(roll(d) | 64);
 			v = v << mantissa | (r & ((UINT64_C(1) << mantissa) - 1)) | (r >> 63) << (wide - 1);
 			v = v >> n->zeros << n->zeros;
 		}
@@ -163,7 +174,8 @@ static void make_text(struct dice *d, uint8_t *p, size_t len)
 	while (at < len) {
 		char line[96];
 		int n = snprintf(line, sizeof line, "{\"step\": %u, \"loss\": 0.%0*llu, \"lr\": 0.001}\n",
-				(unsigned)(at / 32), (int)(roll(d) % 18 + 1), (unsigned long long)(roll(d) % 10000000));
+				(unsigned)(at / 32), (int)(roll(d) % 18 + 1),
+				(unsigned long long)(roll(d) % 10000000));
 		size_t k = len - at < (size_t)n ? len - at : (size_t)n;
 
 		memcpy(p + at, line, k);
@@ -219,8 +231,9 @@ static void cook(struct codec_ctx *ctx, const uint8_t *head, struct coded *out)
 	unsigned kind = head[0] % KINDS, how = head[3] & 3;
 	size_t len = 1 + 3 * (head[1] | (size_t)head[2] << 8), phase = head[3] >> 2 & 7;
 	const struct number *n = kind < NUMBERS ? &numbers[kind] : &byte;
-	struct codec_hint hint = { .width = n->width, .kind = n->kind, .exponent_bits = n->exponent_bits,
-		.row = 4u * head[5] };
+	struct codec_hint hint = {
+		.width = n->width, .kind = n->kind, .exponent_bits = n->exponent_bits, .row = 4u * head[5]
+	};
 	struct dice d = { 88172645463325252u + head[4] };
 	uint8_t *raw = room(len + phase), *base = room(len + phase);
 
@@ -239,8 +252,8 @@ static void cook(struct codec_ctx *ctx, const uint8_t *head, struct coded *out)
 
 static void keep(const char *dir, const struct coded *c)
 {
-	uint8_t head[HEAD] = { PAYLOAD, (uint8_t)c->id, (uint8_t)(c->raw_len - 1), (uint8_t)((c->raw_len - 1) >> 8),
-		(uint8_t)c->base_len, (uint8_t)(c->base_len >> 8), 77 };
+	uint8_t head[HEAD] = { PAYLOAD, (uint8_t)c->id, (uint8_t)(c->raw_len - 1),
+		(uint8_t)((c->raw_len - 1) >> 8), (uint8_t)c->base_len, (uint8_t)(c->base_len >> 8), 77 };
 	uint64_t sum = c->len;
 	char path[4096];
 	FILE *f;
@@ -251,7 +264,8 @@ static void keep(const char *dir, const struct coded *c)
 		sum = (sum ^ c->payload[i]) * UINT64_C(1099511628211);
 	snprintf(path, sizeof path, "%s/payload-%016llx", dir, (unsigned long long)sum);
 	f = fopen(path, "wb");
-	if (f == NULL || fwrite(head, HEAD, 1, f) != 1 || fwrite(c->payload, c->len, 1, f) != 1 || fclose(f) != 0)
+	if (f == NULL || fwrite(head, HEAD, 1, f) != 1 || fwrite(c->payload, c->len, 1, f) != 1 ||
+			fclose(f) != 0)
 		abort();
 }
 
@@ -319,7 +333,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct codec_ctx *ctx[2];
 
-	if (ctx[0] == NULL && (codec_ctx_new(CODEC_DEFAULT, &ctx[0]) != 0 || codec_ctx_new(CODEC_MAX, &ctx[1]) != 0))
+	if (ctx[0] == NULL && (codec_ctx_new(CODEC_DEFAULT, &ctx[0]) != 0 ||
+					      codec_ctx_new(CODEC_MAX, &ctx[1]) != 0))
 		abort();
 	if (size < HEAD)
 		return 0;

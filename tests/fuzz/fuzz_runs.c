@@ -25,10 +25,24 @@ enum { FACT, HISTORY, TREE, LIE };
 enum { MEMORY = 64 << 20, READ_MAX = 1 << 20, REMEMBERED = 8 };
 
 static const char *const paths[] = {
-	"a/epoch-3.pth", "a/best_model.pth", "a/7/model.pt", "a/7/checkpoint.pth", "a/checkpoint-5/trainer_state.json",
-	"a/checkpoint-5/optimizer.pt", "a/8/.metadata", "a/8/__0_0.distcp", "a/metrics.csv", "a/last.ckpt", "a/args.pt",
-	"a/version_0/checkpoints/epoch=1-step=20.ckpt", "a/sb3_500_steps.zip", "a/7/metrics.json", "a/model.safetensors",
-	"checkpoints/er_cifar_3.pt", "a/step_40/random_states_0.pkl", "a/global_step9/mp_rank_00_model_states.pt",
+	"a/epoch-3.pth",
+	"a/best_model.pth",
+	"a/7/model.pt",
+	"a/7/checkpoint.pth",
+	"a/checkpoint-5/trainer_state.json",
+	"a/checkpoint-5/optimizer.pt",
+	"a/8/.metadata",
+	"a/8/__0_0.distcp",
+	"a/metrics.csv",
+	"a/last.ckpt",
+	"a/args.pt",
+	"a/version_0/checkpoints/epoch=1-step=20.ckpt",
+	"a/sb3_500_steps.zip",
+	"a/7/metrics.json",
+	"a/model.safetensors",
+	"checkpoints/er_cifar_3.pt",
+	"a/step_40/random_states_0.pkl",
+	"a/global_step9/mp_rank_00_model_states.pt",
 };
 enum { PATHS = sizeof paths / sizeof paths[0] };
 
@@ -76,8 +90,8 @@ static const char *below(const char *dir, const char *path, size_t *len)
 	return path;
 }
 
-static int list(void *arg, const char *dir, int (*emit)(void *e, const char *name, size_t len, const struct stat *st),
-		void *e)
+static int list(void *arg, const char *dir,
+		int (*emit)(void *e, const char *name, size_t len, const struct stat *st), void *e)
 {
 	struct host *h = arg;
 	size_t len[2] = { 0 };
@@ -93,7 +107,8 @@ static int list(void *arg, const char *dir, int (*emit)(void *e, const char *nam
 		describe(h, first[len[0]] == '\0', &st);
 		rc = emit(e, first, len[0], &st);
 	}
-	if (rc != 0 || second == NULL || (first != NULL && len[0] == len[1] && memcmp(first, second, len[0]) == 0))
+	if (rc != 0 || second == NULL ||
+			(first != NULL && len[0] == len[1] && memcmp(first, second, len[0]) == 0))
 		return rc;
 	describe(h, second[len[1]] == '\0', &st);
 	return emit(e, second, len[1], &st);
@@ -104,7 +119,8 @@ static int look(void *arg, const char *path, struct stat *st)
 	struct host *h = arg;
 	size_t len;
 
-	if (!is_file(h, path) && below(path, h->path[0], &len) == NULL && below(path, h->path[1], &len) == NULL)
+	if (!is_file(h, path) && below(path, h->path[0], &len) == NULL &&
+			below(path, h->path[1], &len) == NULL)
 		return -ENOENT;
 	describe(h, is_file(h, path), st);
 	return 0;
@@ -178,8 +194,8 @@ static int recall(void *arg, const char *path, const char *key, uint8_t **out, s
 /* As a FACT or a HISTORY, and as what is remembered of the file it is of. */
 static void make_inputs(const struct host *h, const char *dir, const char *path, const uint8_t *p, size_t len)
 {
-	const uint8_t head[] = { LIE, (uint8_t)(strcmp(path, h->path[0]) == 0 ? h->which[0] : h->which[1]), h->which[1],
-		(uint8_t)len, (uint8_t)(len >> 8) };
+	const uint8_t head[] = { LIE, (uint8_t)(strcmp(path, h->path[0]) == 0 ? h->which[0] : h->which[1]),
+		h->which[1], (uint8_t)len, (uint8_t)(len >> 8) };
 	const uint8_t kind = len > 1 && p[1] == 'H' ? HISTORY : FACT;
 	uint64_t sum = len;
 
@@ -194,8 +210,8 @@ static void make_inputs(const struct host *h, const char *dir, const char *path,
 		snprintf(name, sizeof name, "%s/made-%016llx-%d", dir, (unsigned long long)sum, i);
 		f = fopen(name, "wb");
 		if (f == NULL || fwrite(i == 0 ? &kind : head, i == 0 ? 1 : sizeof head, 1, f) != 1 ||
-				fwrite(p, len, 1, f) != 1 || (i == 1 && fwrite(h->file, h->size, 1, f) != 1) ||
-				fclose(f) != 0)
+				fwrite(p, len, 1, f) != 1 ||
+				(i == 1 && fwrite(h->file, h->size, 1, f) != 1) || fclose(f) != 0)
 			abort();
 	}
 }
@@ -280,7 +296,8 @@ static void go_through(struct host *h, const struct bridge_runs *r, struct byte_
 			for (size_t c = 0; c < e->components; c++) {
 				const struct bridge_component *x = bridge_runs_component_at(r, i, k, c);
 
-				byte_buf_format(said, "  %s %s %llu\n", x->name, x->from, (unsigned long long)x->size);
+				byte_buf_format(said, "  %s %s %llu\n", x->name, x->from,
+						(unsigned long long)x->size);
 				open_component(h, r, i, k, c);
 			}
 		}
@@ -309,7 +326,9 @@ static void tree(struct host *h)
 	if (!h->lies && bridge_runs_scan(&files, "", &r) == 0) {
 		go_through(h, r, &second);
 		bridge_runs_free(r);
-		if (h->n < REMEMBERED && (first.len != second.len || (first.len > 0 && memcmp(first.p, second.p, first.len) != 0)))
+		if (h->n < REMEMBERED &&
+				(first.len != second.len ||
+						(first.len > 0 && memcmp(first.p, second.p, first.len) != 0)))
 			abort();
 	}
 	byte_buf_release(&first);
@@ -339,8 +358,9 @@ static void history(const uint8_t *p, size_t len)
 	struct runs_history h;
 
 	if (runs_history_read(&a, p, len, &h) == 0 && runs_history_write(&h, &once) == 0 &&
-			(runs_history_read(&a, once.p, once.len, &h) != 0 || runs_history_write(&h, &twice) != 0 ||
-					once.len != twice.len || memcmp(once.p, twice.p, once.len) != 0))
+			(runs_history_read(&a, once.p, once.len, &h) != 0 ||
+					runs_history_write(&h, &twice) != 0 || once.len != twice.len ||
+					memcmp(once.p, twice.p, once.len) != 0))
 		abort();
 	byte_buf_release(&once);
 	byte_buf_release(&twice);

@@ -91,7 +91,8 @@ static uint8_t *weights(int step)
 	p[sizeof magic + (size_t)n] = ' ';
 	p[HEAD - 1] = '\n';
 	for (uint32_t i = 0; i < WEIGHTS; i++) {
-		float v = (float)((i + 1) * 2654435761u >> 8) / 1e8f + 1e-6f * (float)((uint32_t)step * (i % 7));
+		float v = (float)((i + 1) * 2654435761u >> 8) / 1e8f +
+			  1e-6f * (float)((uint32_t)step * (i % 7));
 
 		memcpy(p + HEAD + i * sizeof v, &v, sizeof v);
 	}
@@ -153,7 +154,9 @@ static int reads(struct store *s, int i)
 	if (n == 0) {
 		n = store_file_read(f, 0, got, all.len[i] + 1);
 		store_file_close(f);
-		rc = n < 0 ? 0 : n == (ssize_t)all.len[i] && memcmp(got, all.bytes[i], all.len[i]) == 0 ? 1 : -1;
+		rc = n < 0                                                                    ? 0
+		     : n == (ssize_t)all.len[i] && memcmp(got, all.bytes[i], all.len[i]) == 0 ? 1
+											      : -1;
 	}
 	if (n < 0)
 		assert_true(strlen(ckpt_errmsg()) > 0);
@@ -218,59 +221,76 @@ static void put_back(void)
 
 /* --- rows ---------------------------------------------------------------------------------------------- */
 
+enum {
+	HARMS, /* something can't be read, or the store is refused, or it was of no use any more: verify finds it */
+	SPARES, /* everything can be read */
+	/*
+	 * Rows of meta.db carry no sum of their own (but inline content does): one that says something else in good order
+	 * is believed when a file is read, and found by verify alone.
+	 */
+	BELIEVED,
+};
+
 static const struct {
 	const char *db, *sql;
-	bool harms; /* something can't be read then, the store is refused, or verify finds it; else all can be read */
+	int what;
 } hurts[] = {
-	{ "chunks", "UPDATE chunk SET data = zeroblob(length(data))", true },
-	{ "chunks", "UPDATE chunk SET data = substr(data, 1, length(data) - 1)", true },
-	{ "chunks", "UPDATE chunk SET data = x''", true },
-	{ "chunks", "UPDATE chunk SET \"check\" = \"check\" + 1", true },
-	{ "chunks", "UPDATE chunk SET raw_len = raw_len + 1", true },
-	{ "chunks", "UPDATE chunk SET raw_len = -1", true },
-	{ "chunks", "UPDATE chunk SET raw_len = 1 << 62", true },
-	{ "chunks", "UPDATE chunk SET codec = 1 + codec % 8", true },
-	{ "chunks", "UPDATE chunk SET codec = -1", true },
-	{ "chunks", "UPDATE chunk SET base = id", true },
-	{ "chunks", "UPDATE chunk SET base = id + 1 WHERE id % 2; UPDATE chunk SET base = id - 1 WHERE id % 2 = 0", true },
-	{ "chunks", "UPDATE chunk SET base = 9223372036854775807", true },
-	{ "chunks", "UPDATE chunk SET base = -1", true },
-	{ "chunks", "UPDATE chunk SET base = base + 1 WHERE base > 0", true },
-	{ "chunks", "UPDATE chunk SET hash = zeroblob(32)", false },
-	{ "chunks", "UPDATE chunk SET hash = x''", true },
-	{ "chunks", "UPDATE chunk SET hint = -1", false },
-	{ "chunks", "UPDATE chunk SET hint = 9223372036854775807", false },
-	{ "chunks", "UPDATE chunk SET pred = id", false },
-	{ "chunks", "UPDATE chunk SET pred = 9223372036854775807", false },
-	{ "chunks", "UPDATE chunk SET pred = id + 1, hint = 1 << 40", false },
-	{ "chunks", "DELETE FROM chunk WHERE id % 3 = 0", true },
-	{ "chunks", "DELETE FROM chunk", true },
-	{ "meta", "UPDATE manifest SET pieces = x'ff'", true },
-	{ "meta", "UPDATE manifest SET pieces = x''", true },
-	{ "meta", "UPDATE manifest SET pieces = zeroblob(length(pieces))", true },
-	{ "meta", "UPDATE manifest SET pieces = x'ffffffffffffffffff7f02'", true },
-	{ "meta", "UPDATE manifest SET off = off + 1", true },
-	{ "meta", "UPDATE manifest SET off = -5", true },
-	{ "meta", "DELETE FROM chunk_index", false },
-	{ "meta", "UPDATE pool SET chunk = chunk + 1", false },
-	{ "meta", "UPDATE pool SET raw = -1, lo = hi + 1", false },
-	{ "meta", "UPDATE pool SET raw = 1 << 62, lo = -1, hi = 9223372036854775807", false },
-	{ "meta", "INSERT INTO pool VALUES(777777, 1, 1, 2)", false },
-	{ "meta", "DELETE FROM pool", false },
-	{ "meta", "UPDATE derived SET value = zeroblob(100)", false },
-	{ "meta", "UPDATE derived SET version = 777777", false },
-	{ "meta", "UPDATE version SET content = x'' WHERE content IS NOT NULL", true },
-	{ "meta", "UPDATE version SET content = zeroblob(length(content)) WHERE content IS NOT NULL", true },
-	{ "meta", "UPDATE version SET content = substr(content, 1, 13) WHERE content IS NOT NULL", true },
-	{ "meta", "UPDATE version SET content = zeroblob(20) WHERE content IS NULL", true },
-	{ "meta", "UPDATE version SET size = -1", true },
-	{ "meta", "UPDATE version SET size = 9223372036854775807, data = -1", true },
-	{ "meta", "DELETE FROM version WHERE id % 2", true },
-	{ "meta", "UPDATE inode SET version = 777777 WHERE version > 0", true },
-	{ "meta", "INSERT INTO staged VALUES(3, zeroblob(32), 100, 2, 0, 0, zeroblob(100))", false },
-	{ "meta", "INSERT INTO staged VALUES(900, x'', -1, 99, 900, 0, x'')", false },
-	{ "meta", "UPDATE config SET value = 'x' WHERE key LIKE 'next%'", true },
-	{ "meta", "INSERT INTO record VALUES(-1, -1, 777777, -1)", false },
+	{ "chunks", "UPDATE chunk SET data = zeroblob(length(data))", HARMS },
+	{ "chunks", "UPDATE chunk SET data = substr(data, 1, length(data) - 1)", HARMS },
+	{ "chunks", "UPDATE chunk SET data = x''", HARMS },
+	{ "chunks", "UPDATE chunk SET \"check\" = \"check\" + 1", HARMS },
+	{ "chunks", "UPDATE chunk SET raw_len = raw_len + 1", HARMS },
+	{ "chunks", "UPDATE chunk SET raw_len = -1", HARMS },
+	{ "chunks", "UPDATE chunk SET raw_len = 1 << 62", HARMS },
+	{ "chunks", "UPDATE chunk SET codec = 1 + codec % 8", HARMS },
+	{ "chunks", "UPDATE chunk SET codec = -1", HARMS },
+	{ "chunks", "UPDATE chunk SET base = id", HARMS },
+	{ "chunks",
+			"UPDATE chunk SET base = id + 1 WHERE id % 2; UPDATE chunk SET base = id - 1 WHERE "
+			"id % 2 = 0",
+			HARMS },
+	{ "chunks", "UPDATE chunk SET base = 9223372036854775807", HARMS },
+	{ "chunks", "UPDATE chunk SET base = -1", HARMS },
+	{ "chunks", "UPDATE chunk SET base = base + 1 WHERE base > 0", HARMS },
+	{ "chunks", "UPDATE chunk SET hash = zeroblob(32)", SPARES },
+	{ "chunks", "UPDATE chunk SET hash = x''", HARMS },
+	{ "chunks", "UPDATE chunk SET hint = -1", SPARES },
+	{ "chunks", "UPDATE chunk SET hint = 9223372036854775807", SPARES },
+	{ "chunks", "UPDATE chunk SET pred = id", SPARES },
+	{ "chunks", "UPDATE chunk SET pred = 9223372036854775807", SPARES },
+	{ "chunks", "UPDATE chunk SET pred = id + 1, hint = 1 << 40", SPARES },
+	{ "chunks", "DELETE FROM chunk WHERE id % 3 = 0", HARMS },
+	{ "chunks", "DELETE FROM chunk", HARMS },
+	{ "meta", "UPDATE manifest SET pieces = x'ff'", HARMS },
+	{ "meta", "UPDATE manifest SET pieces = x''", HARMS },
+	{ "meta", "UPDATE manifest SET pieces = zeroblob(length(pieces))", HARMS },
+	{ "meta", "UPDATE manifest SET pieces = x'ffffffffffffffffff7f02'", HARMS },
+	{ "meta", "UPDATE manifest SET off = off + 1", BELIEVED },
+	{ "meta", "UPDATE manifest SET off = -5", HARMS },
+	{ "meta",
+			"UPDATE manifest SET off = off + 1 << 20 WHERE off > 0; UPDATE manifest SET off = 1 "
+			"<< 20 WHERE off = 0",
+			BELIEVED },
+	{ "meta", "DELETE FROM chunk_index", SPARES },
+	{ "meta", "UPDATE pool SET chunk = chunk + 1", SPARES },
+	{ "meta", "UPDATE pool SET raw = -1, lo = hi + 1", SPARES },
+	{ "meta", "UPDATE pool SET raw = 1 << 62, lo = -1, hi = 9223372036854775807", SPARES },
+	{ "meta", "INSERT INTO pool VALUES(777777, 1, 1, 2)", SPARES },
+	{ "meta", "DELETE FROM pool", SPARES },
+	{ "meta", "UPDATE derived SET value = zeroblob(100)", SPARES },
+	{ "meta", "UPDATE derived SET version = 777777", SPARES },
+	{ "meta", "UPDATE version SET content = x'' WHERE content IS NOT NULL", HARMS },
+	{ "meta", "UPDATE version SET content = zeroblob(length(content)) WHERE content IS NOT NULL", HARMS },
+	{ "meta", "UPDATE version SET content = substr(content, 1, 13) WHERE content IS NOT NULL", HARMS },
+	{ "meta", "UPDATE version SET content = zeroblob(20) WHERE content IS NULL", HARMS },
+	{ "meta", "UPDATE version SET size = -1", HARMS },
+	{ "meta", "UPDATE version SET size = 9223372036854775807, data = -1", BELIEVED },
+	{ "meta", "DELETE FROM version WHERE id % 2", HARMS },
+	{ "meta", "UPDATE inode SET version = 777777 WHERE version > 0", HARMS },
+	{ "meta", "INSERT INTO staged VALUES(3, zeroblob(32), 100, 2, 0, 0, zeroblob(100))", SPARES },
+	{ "meta", "INSERT INTO staged VALUES(900, x'', -1, 99, 900, 0, x'')", HARMS },
+	{ "meta", "UPDATE config SET value = 'x' WHERE key LIKE 'next%'", HARMS },
+	{ "meta", "INSERT INTO record VALUES(-1, -1, 777777, -1)", SPARES },
 };
 
 static int complain(const char *what, const char *sql)
@@ -294,10 +314,10 @@ static void test_rows(void **state)
 		if (sqlite3_exec(db, hurts[i].sql, NULL, NULL, &message) != SQLITE_OK)
 			fail_msg("%s: %s", hurts[i].sql, message);
 		sqlite3_close(db);
-		lost = look(hurts[i].sql, false, &problems);
-		if (hurts[i].harms && lost == 0 && problems == 0)
+		lost = look(hurts[i].sql, hurts[i].what == BELIEVED, &problems);
+		if (hurts[i].what != SPARES && lost == 0 && problems == 0)
 			bad += complain("not noticed", hurts[i].sql);
-		if (!hurts[i].harms && lost > 0)
+		if (hurts[i].what == SPARES && lost != 0)
 			bad += complain("files are lost", hurts[i].sql);
 	}
 	assert_int_equal(bad, 0);
@@ -324,9 +344,10 @@ static void flip(const char *dbname, const char *table, const char *column, uint
 	int n;
 
 	/* Tables without a rowid have no blobs to open: the value is read, and found again by its bytes. */
-	snprintf(sql, sizeof sql, "SELECT %s FROM %s WHERE length(%s) > 0 ORDER BY %s LIMIT 1 OFFSET %llu %%"
-			" (SELECT count(*) FROM %s WHERE length(%s) > 0)", column, table, column, column,
-			(unsigned long long)(dice >> 40), table, column);
+	snprintf(sql, sizeof sql,
+			"SELECT %s FROM %s WHERE length(%s) > 0 ORDER BY %s LIMIT 1 OFFSET %llu %%"
+			" (SELECT count(*) FROM %s WHERE length(%s) > 0)",
+			column, table, column, column, (unsigned long long)(dice >> 40), table, column);
 	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
 	n = sqlite3_column_bytes(st, 0);
