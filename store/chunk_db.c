@@ -29,15 +29,17 @@
 
 #include "chunk_parts.h"
 
-#define CHUNK_VALUES "chunk(id, hash, raw_len, codec, base, \"check\", hint, pred, data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+#define INSERT_COLUMNS "(id, hash, raw_len, codec, base, \"check\", hint, pred, data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+#define INSERT "INSERT INTO chunk" INSERT_COLUMNS
+#define INSERT_AT "INSERT OR IGNORE INTO chunk" INSERT_COLUMNS
 
 static const char *const sql[CHUNK_STMTS] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
 	[ST_ROLLBACK] = "ROLLBACK",
 	[ST_STATE] = "UPDATE state SET next = ?1, chunks = ?2, raw = ?3, stored = ?4",
-	[ST_INSERT] = "INSERT INTO " CHUNK_VALUES,
-	[ST_INSERT_AT] = "INSERT OR IGNORE INTO " CHUNK_VALUES,
+	[ST_INSERT] = (INSERT),
+	[ST_INSERT_AT] = (INSERT_AT),
 	[ST_REPLACE] = "UPDATE chunk SET codec = ?2, base = ?3, \"check\" = ?4, hint = ?5, pred = ?6, data = ?7 WHERE id = ?1",
 	[ST_SETTLE] = "UPDATE chunk SET hint = ?2, pred = ?3 WHERE id = ?1",
 	[ST_ROW] = "SELECT raw_len, codec, base, hash, \"check\", data FROM chunk WHERE id = ?1",

@@ -26,7 +26,7 @@ struct bridge_client {
 	pthread_mutex_t lock; /* guards busy; the only lock */
 	pthread_cond_t idle;  /* by CLOCK_MONOTONIC */
 	bool busy;            /* a request is under way; who set it has all below to himself */
-	char *program; /* as given; NULL: looked for */
+	char *program;        /* as given; NULL: looked for */
 	struct bridge_helper helper;
 	char device[BRIDGE_WIRE_DEVICE]; /* the accelerator that it was started for; "" none */
 	bool ready;                      /* it has said hello */

@@ -70,7 +70,7 @@ def cell(row, x, y):
         out.append('<path class="line %s" d="%s"/>' % (kind, d))
         if kind == "us":
             out.append('<circle class="dot" cx="%.1f" cy="%.1f" r="3"/>' % end)
-        text = name if kind == "raw" else "%s %.3g" % (name, values[-1] / row["raw"][-1])
+        text = name if kind == "raw" else "%s %.3g" % (name.replace(" --patch-from", " patch"), values[-1] / row["raw"][-1])
         labels.append([end[1] + 4, kind, text])
     for at, kind, text in spread(labels):
         out.append('<text class="n-%s" x="%d" y="%.1f">%s</text>' % (kind, left + wide + 8, at, html.escape(text)))
