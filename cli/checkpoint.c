@@ -9,7 +9,7 @@
 
 #define SERVED_MEMORY ((size_t)128 << 20)
 
-int checkpoint_attach(struct cli *c, const struct target *t, size_t n)
+static int attach(struct cli *c, const struct target *t, size_t n)
 {
 	bool stores = false, hosts = false;
 
@@ -18,6 +18,26 @@ int checkpoint_attach(struct cli *c, const struct target *t, size_t n)
 		hosts |= !t[i].in_store;
 	}
 	return stores ? cli_attach(c, t, n, CLI_READ | (hosts ? CLI_HOST : 0)) : -1;
+}
+
+int checkpoint_on(struct cli *c, char **operand, size_t n, cli_work work, const void *options)
+{
+	struct target *t;
+	bool stores = false;
+	int status = targets_parse(c, operand, n, TARGET_EITHER, &t);
+
+	if (status != -1)
+		return status;
+	status = attach(c, t, n);
+	if (status == -1) {
+		status = work(c, t, options);
+		for (size_t i = 0; i < n; i++)
+			stores |= t[i].in_store;
+		if (stores)
+			status = cli_detach(c, status);
+	}
+	targets_free(t, n);
+	return status;
 }
 
 void checkpoint_tree(struct cli *c, const struct target *t, struct tree *out)

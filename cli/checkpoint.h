@@ -7,6 +7,7 @@
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
+#include "cli.h"
 #include "target.h"
 #include "torchbridge/bridge_doc.h"
 #include "tree.h"
@@ -19,10 +20,12 @@ struct checkpoint {
 };
 
 /*
- * The tree that a target is in. Host files take no store: cli_attach() is then not needed.  -1 and the command goes on; else
- * its exit status.
+ * The rest of a command whose n operands are files or directories, of a store or of this machine.  Those of this machine
+ * need no store: the command is attached to one only where an operand is in it.
  */
-int checkpoint_attach(struct cli *c, const struct target *t, size_t n);
+int checkpoint_on(struct cli *c, char **operand, size_t n, cli_work work, const void *options);
+
+/* The tree that a target is in. */
 void checkpoint_tree(struct cli *c, const struct target *t, struct tree *out);
 
 /* Opens a regular file. -EISDIR, -EINVAL for others. */

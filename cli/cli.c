@@ -187,6 +187,22 @@ int cli_options(struct cli *c, int argc, char **argv, const char *shorts, const 
 	return status;
 }
 
+static bool got_json(void *arg, int opt, const char *value)
+{
+	(void)opt;
+	(void)value;
+	*(bool *)arg = true;
+	return true;
+}
+
+int cli_options_json(struct cli *c, int argc, char **argv, bool *json, int *operands)
+{
+	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
+
+	*json = false;
+	return cli_options(c, argc, argv, "", longs, got_json, json, operands);
+}
+
 int cli_run(struct cli *c)
 {
 	int status = c->command->run(c, c->argc, c->argv);

@@ -105,6 +105,9 @@ int cli_run(struct cli *c);
 int cli_options(struct cli *c, int argc, char **argv, const char *shorts, const struct option *longs,
 		bool (*got)(void *arg, int opt, const char *value), void *arg, int *operands);
 
+/* The same for a command that has no option but --json. */
+int cli_options_json(struct cli *c, int argc, char **argv, bool *json, int *operands);
+
 /* One line on c->err with the command's name and a pointer to its help; returns CLI_USAGE. */
 int cli_usage(struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -141,6 +144,15 @@ enum cli_need {
  * Returns -1 to go on with c->fs; else the exit status of the command, to return at once.
  */
 int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned need);
+
+/*
+ * What a command does with what its operands name, and with its options: returns the exit status.
+ */
+typedef int (*cli_work)(struct cli *c, const struct target *t, const void *options);
+
+/* The whole of a command whose n operands are to be one target in a store; `else_say` is the usage error otherwise. */
+int cli_on_one(struct cli *c, int n, char **operand, unsigned need, const char *else_say, cli_work work,
+		const void *options);
 
 /* Ends what cli_attach() began: closes the store unless it is the owner's.  Returns the status, worse if that failed. */
 int cli_detach(struct cli *c, int status);

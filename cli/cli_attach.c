@@ -154,3 +154,21 @@ int cli_detach(struct cli *c, int status)
 	c->fs = NULL;
 	return rc == 0 ? status : cli_worse(status, cli_error(c, rc, NULL));
 }
+
+int cli_on_one(struct cli *c, int n, char **operand, unsigned need, const char *else_say, cli_work work,
+		const void *options)
+{
+	struct target *t;
+	int status;
+
+	if (n != 1)
+		return cli_usage(c, "%s", else_say);
+	status = targets_parse(c, operand, 1, TARGET_STORE, &t);
+	if (status != -1)
+		return status;
+	status = cli_attach(c, t, 1, need);
+	if (status == -1)
+		status = cli_detach(c, work(c, t, options));
+	targets_free(t, 1);
+	return status;
+}

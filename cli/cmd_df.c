@@ -254,8 +254,9 @@ static int print_json(struct cli *c, const char *under, const struct usage *u)
 	return format_json_print(c->out, o, JSON_INDENT(2));
 }
 
-static int df(struct cli *c, const struct target *t, bool json)
+static int df(struct cli *c, const struct target *t, const void *arg)
 {
+	bool json = *(const bool *)arg;
 	struct usage *u = calloc(1, sizeof(*u));
 	char *under = strdup(t->path);
 	size_t n;
@@ -279,33 +280,13 @@ static int df(struct cli *c, const struct target *t, bool json)
 	return rc == 0 ? CLI_DONE : cli_error(c, rc, t->text);
 }
 
-static bool option(void *arg, int opt, const char *value)
-{
-	(void)opt;
-	(void)value;
-	*(bool *)arg = true;
-	return true;
-}
-
 static int cmd_df(struct cli *c, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct target *t;
 	bool json = false;
-	int at, status = cli_options(c, argc, argv, "", longs, option, &json, &at);
+	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
-	if (status != -1)
-		return status;
-	if (argc - at != 1)
-		return cli_usage(c, "one STORE[:PATH] or MOUNTPOINT[/PATH] is needed");
-	status = targets_parse(c, argv + at, 1, TARGET_STORE, &t);
-	if (status != -1)
-		return status;
-	status = cli_attach(c, t, 1, CLI_READ);
-	if (status == -1)
-		status = cli_detach(c, df(c, t, json));
-	targets_free(t, 1);
-	return status;
+	return status != -1 ? status
+			    : cli_on_one(c, argc - at, argv + at, CLI_READ, "one STORE[:PATH] or MOUNTPOINT[/PATH] is needed", df, &json);
 }
 
 const struct cli_command command_df = {

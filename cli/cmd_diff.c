@@ -298,8 +298,9 @@ static int print_json(struct command *k)
 	return format_json_print(k->c->out, o, JSON_INDENT(2));
 }
 
-static int diff(struct cli *c, const struct target *t, bool json)
+static int diff(struct cli *c, const struct target *t, const void *arg)
 {
+	bool json = *(const bool *)arg;
 	struct command k = {
 		.c = c, .t = { &t[0], &t[1] }, .json = json, .status = SAME, .files = json_array()
 	};
@@ -316,36 +317,16 @@ static int diff(struct cli *c, const struct target *t, bool json)
 	return k.status;
 }
 
-static bool option(void *arg, int opt, const char *value)
-{
-	(void)opt;
-	(void)value;
-	*(bool *)arg = true;
-	return true;
-}
-
 static int cmd_diff(struct cli *c, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct target *t;
 	bool json = false;
-	int at, status = cli_options(c, argc, argv, "", longs, option, &json, &at);
+	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
 	if (status != -1)
 		return status;
 	if (argc - at != 2)
 		return cli_usage(c, "two files or two directories are needed");
-	status = targets_parse(c, argv + at, 2, TARGET_EITHER, &t);
-	if (status != -1)
-		return status;
-	status = checkpoint_attach(c, t, 2);
-	if (status == -1) {
-		status = diff(c, t, json);
-		if (t[0].in_store || t[1].in_store)
-			status = cli_detach(c, status);
-	}
-	targets_free(t, 2);
-	return status;
+	return checkpoint_on(c, argv + at, 2, diff, &json);
 }
 
 const struct cli_command command_diff = {

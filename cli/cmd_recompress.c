@@ -32,12 +32,14 @@ static void print_text(struct cli *c, const struct store_recompress_result *r)
 			format_bytes(r->live_bytes, e));
 }
 
-static int recompress(struct cli *c, bool json)
+static int recompress(struct cli *c, const struct target *t, const void *arg)
 {
+	bool json = *(const bool *)arg;
 	struct store_recompress_result r = { 0 };
 	struct progress *p;
 	int rc = progress_start(c, c->name, true, &p);
 
+	(void)t;
 	if (rc != 0)
 		return cli_error(c, rc, NULL);
 	rc = store_recompress(fs_store(c->fs), progress_store, p, &r);
@@ -57,33 +59,13 @@ static int recompress(struct cli *c, bool json)
 	return rc;
 }
 
-static bool option(void *arg, int opt, const char *value)
-{
-	(void)opt;
-	(void)value;
-	*(bool *)arg = true;
-	return true;
-}
-
 static int cmd_recompress(struct cli *c, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct target *t;
 	bool json = false;
-	int at, status = cli_options(c, argc, argv, "", longs, option, &json, &at);
+	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
-	if (status != -1)
-		return status;
-	if (argc - at != 1)
-		return cli_usage(c, "one STORE or MOUNTPOINT is needed");
-	status = targets_parse(c, argv + at, 1, TARGET_STORE, &t);
-	if (status != -1)
-		return status;
-	status = cli_attach(c, t, 1, CLI_WRITE);
-	if (status == -1)
-		status = cli_detach(c, recompress(c, json));
-	targets_free(t, 1);
-	return status;
+	return status != -1 ? status
+			    : cli_on_one(c, argc - at, argv + at, CLI_WRITE, "one STORE or MOUNTPOINT is needed", recompress, &json);
 }
 
 const struct cli_command command_recompress = {

@@ -62,8 +62,9 @@ static int take_run(void *arg, const struct run_info *r)
 	return rc ? rc : table_cell(k->table, format_bytes(r->size, b));
 }
 
-static int list_runs(struct cli *c, const struct target *t, bool json)
+static int list_runs(struct cli *c, const struct target *t, const void *arg)
 {
+	bool json = *(const bool *)arg;
 	static const char *const words[] = { "run", "experiences", "latest", "best", "size" };
 	struct command k = { .c = c, .table = table_new("lrrrr"), .list = json ? json_array() : NULL };
 	char *under = run_list_path(t->path);
@@ -86,33 +87,13 @@ static int list_runs(struct cli *c, const struct target *t, bool json)
 	return rc == 0 ? CLI_DONE : cli_error(c, rc, t->text);
 }
 
-static bool option(void *arg, int opt, const char *value)
-{
-	(void)opt;
-	(void)value;
-	*(bool *)arg = true;
-	return true;
-}
-
 static int cmd_runs(struct cli *c, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct target *t;
 	bool json = false;
-	int at, status = cli_options(c, argc, argv, "", longs, option, &json, &at);
+	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
-	if (status != -1)
-		return status;
-	if (argc - at != 1)
-		return cli_usage(c, "one STORE[:PATH] or MOUNTPOINT[/PATH] is needed");
-	status = targets_parse(c, argv + at, 1, TARGET_STORE, &t);
-	if (status != -1)
-		return status;
-	status = cli_attach(c, t, 1, CLI_READ);
-	if (status == -1)
-		status = cli_detach(c, list_runs(c, t, json));
-	targets_free(t, 1);
-	return status;
+	return status != -1 ? status
+			    : cli_on_one(c, argc - at, argv + at, CLI_READ, "one STORE[:PATH] or MOUNTPOINT[/PATH] is needed", list_runs, &json);
 }
 
 const struct cli_command command_runs = {

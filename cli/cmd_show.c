@@ -8,8 +8,9 @@
 #include "cli.h"
 #include "torchbridge/bridge_view.h"
 
-static int show(struct cli *c, const struct target *t, bool json)
+static int show(struct cli *c, const struct target *t, const void *arg)
 {
+	bool json = *(const bool *)arg;
 	struct byte_buf text = { 0 };
 	struct checkpoint k;
 	struct tree tree;
@@ -36,36 +37,16 @@ static int show(struct cli *c, const struct target *t, bool json)
 	return rc == -EBADMSG ? cli_worse(cli_error(c, rc, t->text), CLI_DAMAGE) : cli_error(c, rc, t->text);
 }
 
-static bool option(void *arg, int opt, const char *value)
-{
-	(void)opt;
-	(void)value;
-	*(bool *)arg = true;
-	return true;
-}
-
 static int cmd_show(struct cli *c, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct target *t;
 	bool json = false;
-	int at, status = cli_options(c, argc, argv, "", longs, option, &json, &at);
+	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
 	if (status != -1)
 		return status;
 	if (argc - at != 1)
 		return cli_usage(c, "one FILE or STORE:PATH is needed");
-	status = targets_parse(c, argv + at, 1, TARGET_EITHER, &t);
-	if (status != -1)
-		return status;
-	status = checkpoint_attach(c, t, 1);
-	if (status == -1) {
-		status = show(c, t, json);
-		if (t->in_store)
-			status = cli_detach(c, status);
-	}
-	targets_free(t, 1);
-	return status;
+	return checkpoint_on(c, argv + at, 1, show, &json);
 }
 
 const struct cli_command command_show = {

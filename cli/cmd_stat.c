@@ -156,8 +156,9 @@ static int print_json(struct cli *c, const char *path, uint64_t ino, const struc
 	return format_json_print(c->out, o, JSON_INDENT(2));
 }
 
-static int stat_file(struct cli *c, const struct target *t, bool json)
+static int stat_file(struct cli *c, const struct target *t, const void *arg)
 {
+	bool json = *(const bool *)arg;
 	struct store_cost *k = calloc(1, sizeof(*k));
 	struct fs_entry e;
 	int rc = k == NULL ? ckpt_fail(ENOMEM, "stat: out of memory") : fs_resolve(c->fs, t->path, true, &e);
@@ -177,33 +178,13 @@ static int stat_file(struct cli *c, const struct target *t, bool json)
 	return rc == 0 ? CLI_DONE : cli_error(c, rc, t->text);
 }
 
-static bool option(void *arg, int opt, const char *value)
-{
-	(void)opt;
-	(void)value;
-	*(bool *)arg = true;
-	return true;
-}
-
 static int cmd_stat(struct cli *c, int argc, char **argv)
 {
-	static const struct option longs[] = { { "json", no_argument, NULL, 'j' }, { 0 } };
-	struct target *t;
 	bool json = false;
-	int at, status = cli_options(c, argc, argv, "", longs, option, &json, &at);
+	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
-	if (status != -1)
-		return status;
-	if (argc - at != 1)
-		return cli_usage(c, "one STORE:PATH or file on a mount is needed");
-	status = targets_parse(c, argv + at, 1, TARGET_STORE, &t);
-	if (status != -1)
-		return status;
-	status = cli_attach(c, t, 1, CLI_READ);
-	if (status == -1)
-		status = cli_detach(c, stat_file(c, t, json));
-	targets_free(t, 1);
-	return status;
+	return status != -1 ? status
+			    : cli_on_one(c, argc - at, argv + at, CLI_READ, "one STORE:PATH or file on a mount is needed", stat_file, &json);
 }
 
 const struct cli_command command_stat = {

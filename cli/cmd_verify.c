@@ -83,12 +83,14 @@ static void summary(
 				r->problems == 1 ? "" : "s");
 }
 
-static int verify(struct cli *c, const struct options *o)
+static int verify(struct cli *c, const struct target *t, const void *arg)
 {
+	const struct options *o = arg;
 	struct store_verify_result r = { 0 };
 	struct report report = { .c = c, .o = o };
 	int rc = progress_start(c, c->name, o->data, &report.progress), status;
 
+	(void)t;
 	if (rc != 0)
 		return cli_error(c, rc, NULL);
 	if (o->json)
@@ -121,21 +123,10 @@ static int cmd_verify(struct cli *c, int argc, char **argv)
 	static const struct option longs[] = { { "data", no_argument, NULL, 'd' },
 		{ "json", no_argument, NULL, 'j' }, { 0 } };
 	struct options o = { 0 };
-	struct target *t;
 	int at, status = cli_options(c, argc, argv, "", longs, option, &o, &at);
 
-	if (status != -1)
-		return status;
-	if (argc - at != 1)
-		return cli_usage(c, "one STORE or MOUNTPOINT is needed");
-	status = targets_parse(c, argv + at, 1, TARGET_STORE, &t);
-	if (status != -1)
-		return status;
-	status = cli_attach(c, t, 1, CLI_READ);
-	if (status == -1)
-		status = cli_detach(c, verify(c, &o));
-	targets_free(t, 1);
-	return status;
+	return status != -1 ? status
+			    : cli_on_one(c, argc - at, argv + at, CLI_READ, "one STORE or MOUNTPOINT is needed", verify, &o);
 }
 
 const struct cli_command command_verify = {

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "chunk_parts.h"
 
@@ -67,14 +66,6 @@ uint64_t chunk_db_size(struct store *s)
 	return (uint64_t)(pages * size);
 }
 
-static int64_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return meta_ns(t);
-}
-
 int64_t chunk_db_shrink(struct store *s, int n, int64_t ns)
 {
 	struct chunk_db *d = &s->chunks->db;
@@ -89,10 +80,10 @@ int64_t chunk_db_shrink(struct store *s, int n, int64_t ns)
 		goto out;
 	sqlite3_snprintf(sizeof text, text, "PRAGMA incremental_vacuum(%d)", n);
 	int e = sqlite3_prepare_v2(d->db, text, -1, &st, NULL);
-	int64_t until = monotonic() + ns;
+	int64_t until = meta_monotonic() + ns;
 
 	/* One page a step, each of which looks for it in the whole list of free pages. */
-	while (e == SQLITE_OK || (e == SQLITE_ROW && monotonic() < until))
+	while (e == SQLITE_OK || (e == SQLITE_ROW && meta_monotonic() < until))
 		e = sqlite3_step(st);
 	if (e != SQLITE_DONE && e != SQLITE_ROW)
 		rc = chunk_db_fail(d, e);

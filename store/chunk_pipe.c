@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "chunk_parts.h"
@@ -30,14 +29,6 @@ struct worker {
 	uint8_t *out;
 	size_t cap;
 };
-
-static int64_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return meta_ns(t);
-}
 
 /* --- jobs ----------------------------------------------------------------------------------------- */
 
@@ -108,7 +99,7 @@ int chunk_submit(struct store *s, struct chunk_job *j)
 		p->tail = &j->next;
 		p->jobs++;
 		p->bytes += j->len;
-		p->last_ns = monotonic();
+		p->last_ns = meta_monotonic();
 		pthread_cond_signal(&p->work);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -192,7 +183,7 @@ bool chunk_pipe_quiet(struct store *s, int64_t ns)
 	struct chunk_pipe *p = &s->chunks->pipe;
 
 	pthread_mutex_lock(&p->lock);
-	bool yes = p->jobs == 0 && monotonic() - p->last_ns >= ns;
+	bool yes = p->jobs == 0 && meta_monotonic() - p->last_ns >= ns;
 
 	pthread_mutex_unlock(&p->lock);
 	return yes;

@@ -401,14 +401,6 @@ int store_gc(struct store *s, store_progress progress, void *arg, struct store_g
 
 /* --- by itself ------------------------------------------------------------------------------------ */
 
-static int64_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return meta_ns(t);
-}
-
 /* Leaves the databases to others between two batches, unless space is short. */
 static int pace(void *arg, uint64_t done, uint64_t total, bool bytes)
 {
@@ -448,7 +440,7 @@ int gc_step(struct store *s)
 {
 	struct gc *g = &s->chunks->gc;
 	struct chunk_counters n;
-	int64_t now = monotonic();
+	int64_t now = meta_monotonic();
 
 	if (s->readonly || atomic_load(&s->failed) || atomic_load(&g->stop))
 		return 0;

@@ -345,3 +345,11 @@ int64_t meta_now(void)
 	clock_gettime(CLOCK_REALTIME, &t);
 	return meta_ns(t);
 }
+
+int64_t meta_monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return meta_ns(t);
+}

@@ -108,6 +108,7 @@ int64_t meta_next(struct store *s, enum meta_seq which); /* > 0 or -errno */
 static inline int64_t meta_ns(struct timespec t) { return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec; }
 struct timespec meta_timespec(int64_t ns);  /* floor division, so that times before 1970 work */
 int64_t meta_now(void);                     /* CLOCK_REALTIME */
+int64_t meta_monotonic(void);               /* CLOCK_MONOTONIC */
 
 /* meta_schema.c: makes the tables in a new meta.db, or sees that they are ours and not too new. */
 int meta_schema_open(struct store *s, sqlite3 *db, bool create);

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "chunk_parts.h"
 #include "file_internal.h"
@@ -17,14 +16,6 @@
 
 enum { WALK_ROWS = 256 };
 #define QUIET_NS ((int64_t)500 * 1000000)
-
-static int64_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return meta_ns(t);
-}
 
 int pool_open(struct store *s)
 {
@@ -193,7 +184,7 @@ int pool_all(struct store *s, uint64_t least, bool rested, int64_t until)
 	p->cursor = 0;
 	do {
 		rc = pool_some(s, least, rested, POOL_TURN, &over);
-	} while (rc == 0 && !over && (!until || monotonic() < until));
+	} while (rc == 0 && !over && (!until || meta_monotonic() < until));
 	pthread_mutex_unlock(&p->lock);
 	return rc;
 }
@@ -201,7 +192,7 @@ int pool_all(struct store *s, uint64_t least, bool rested, int64_t until)
 int pool_tick(struct store *s)
 {
 	struct pool *p = s->pool;
-	int64_t now = monotonic();
+	int64_t now = meta_monotonic();
 	bool over = false;
 	int rc = 0;
 

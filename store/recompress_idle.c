@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <syslog.h>
-#include <time.h>
 
 #include "chunk_parts.h"
 
@@ -28,14 +27,6 @@ enum {
 #define SECOND INT64_C(1000000000)
 #define QUIET_NS SECOND
 #define FINISH_NS (3 * SECOND)
-
-static int64_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return meta_ns(t);
-}
 
 struct haul {
 	struct store *s;
@@ -53,7 +44,7 @@ struct haul {
 
 static bool time_is_up(const struct haul *h)
 {
-	return atomic_load(h->stop) || atomic_load(&h->s->failed) || (h->until && monotonic() >= h->until) ||
+	return atomic_load(h->stop) || atomic_load(&h->s->failed) || (h->until && meta_monotonic() >= h->until) ||
 			(h->yield && !chunk_pipe_quiet(h->s, 0));
 }
 
@@ -238,7 +229,7 @@ void recompress_idle_finish(struct store *s)
 	if (s->readonly || atomic_load(&s->failed) || !atomic_load(&i->any) || s->opt.effort == CODEC_FAST ||
 			i->finish_ns <= 0 || store_short_of_space(s))
 		return;
-	int rc = recompress_waiting(s, s->opt.workers, false, monotonic() + i->finish_ns, &never);
+	int rc = recompress_waiting(s, s->opt.workers, false, meta_monotonic() + i->finish_ns, &never);
 
 	if (rc == 0)
 		rc = chunks_commit(s);
