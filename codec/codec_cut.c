@@ -30,7 +30,6 @@ int codec_cutter_new(uint64_t off, struct codec_cutter **out)
 {
 	struct codec_cutter *c;
 
-	cut_gear_init();
 	c = calloc(1, sizeof *c);
 	if (c == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a cutter");
@@ -181,7 +180,7 @@ static size_t known(struct codec_cutter *c, const uint8_t *p, size_t n, bool *en
 			k = CODEC_CHUNK_MAX - c->pos;
 		c->pos += (uint32_t)k;
 	} else {
-		k = cut_gear(c, p, k, end);
+		k = cut_content(c, p, k, end);
 	}
 	cut_advance(c, p, k);
 	if (pieces && r->off == stop)
@@ -212,7 +211,7 @@ static size_t header(struct codec_cutter *c, const uint8_t *p, size_t n, bool *e
 {
 	size_t k = c->want < n ? (size_t)c->want : n;
 
-	k = cut_gear(c, p, k, end);
+	k = cut_content(c, p, k, end);
 	c->at += k;
 	if (c->take != NULL) {
 		c->want -= k;
@@ -265,7 +264,6 @@ static void finish(struct codec_cutter *c, uint32_t behind, struct codec_cut *cu
 	*cut = c->open;
 	cut->end = true;
 	cut->behind = behind;
-	c->h = 0;
 	c->pos = behind;
 	cut_describe(c, behind);
 }

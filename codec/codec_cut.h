@@ -19,9 +19,8 @@
  * tensors give equal chunks whatever file, name, offset or container they are in.  For views it is the
  * storage that counts.
  *
- * Everything else, and what is not understood or turns out to lie, is cut by content: a gear hash (Xia et
- * al., "FastCDC", USENIX ATC 2016) over the last 64 bytes and a least length, so that an insertion
- * moves the cuts near it and no others.
+ * Everything else, and what is not understood or turns out to lie, is cut by content: a hash of the last
+ * 20 bytes and a least length, so that an insertion moves the cuts near it and no others.
  */
 #ifndef CODEC_CUT_H
 #define CODEC_CUT_H

@@ -2,7 +2,7 @@
  * cut_internal.h: what the cutter's parts share.
  *
  *   codec_cut.c          chunks and records; which format it is
- *   cut_gear.c           cuts by content
+ *   cut_content.c           cuts by content
  *   cut_unknown.c        records whose length nobody tells
  *   cut_table.c          the storages that a pickle names
  *   cut_twin.c           tensors that are copies of one another in other clothes
@@ -27,7 +27,7 @@
 #define CUT_UNKNOWN UINT64_MAX /* a record's length */
 #define CUT_NEVER UINT64_MAX
 
-enum { CUT_CANDIDATE = 30, CUT_SNIFF = 32 };
+enum { CUT_CANDIDATE = 30, CUT_SNIFF = 32, CUT_WINDOW = 20 };
 
 /* A format is told the next n bytes of what it wanted, or of its record. */
 typedef void cut_take(struct codec_cutter *c, const uint8_t *p, size_t n);
@@ -74,7 +74,7 @@ struct codec_cutter {
 	uint64_t at;            /* bytes told so far */
 
 	/* The open chunk. */
-	uint64_t h;             /* gear hash */
+	uint8_t last[CUT_WINDOW]; /* bytes before the next one: cut_content.c */
 	uint32_t pos;           /* its bytes so far */
 	uint32_t behind;        /* of the cut being made */
 	bool cut_now;           /* a record with chunks of its own begins here */
@@ -142,16 +142,18 @@ uint64_t cut_print(uint64_t path, uint64_t seq, const struct codec_hint *hint, u
 /* What a tensor's shape says of its numbers. */
 void cut_shape(struct codec_hint *hint, uint32_t item, unsigned dims, uint64_t last, uint64_t before);
 
-/* --- cut_gear.c ---------------------------------------------------------------------------------- */
-
-void cut_gear_init(void);
+/* --- cut_content.c ------------------------------------------------------------------------------- */
 
 /* Adds up to n bytes to the open chunk; *end where it ends by its content. Returns how many, at least 1. */
-size_t cut_gear(struct codec_cutter *c, const uint8_t *p, size_t n, bool *end);
+size_t cut_content(struct codec_cutter *c, const uint8_t *p, size_t n, bool *end);
+
+/* The first i < n behind which a cut may be, or n. p[-CUT_WINDOW, 0) can be read. The second for any machine; both alike. */
+size_t cut_find(const uint8_t *p, size_t n);
+size_t cut_find_plain(const uint8_t *p, size_t n);
 
 /* --- cut_unknown.c ------------------------------------------------------------------------------- */
 
-/* As cut_gear(), of the record. */
+/* As cut_content(), of the record. */
 size_t cut_unknown(struct codec_cutter *c, const uint8_t *p, size_t n, bool *end);
 
 /* --- cut_table.c --------------------------------------------------------------------------------- */

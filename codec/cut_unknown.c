@@ -26,7 +26,7 @@ static size_t pass(struct codec_cutter *c, const uint8_t *p, size_t n, bool *end
 	size_t room = CODEC_CHUNK_MAX - c->pos;
 
 	if (c->rec.piece == 0 && c->rec.due == CUT_NEVER) {
-		n = cut_gear(c, p, n, end);
+		n = cut_content(c, p, n, end);
 	} else {
 		if (n >= room) {
 			n = room;
