@@ -28,6 +28,7 @@ enum {
 	BINS_FLOAT_REGULAR = 248,
 	BINS_FLOAT_ZERO = 248,
 	BINS_FLOAT_ESCAPE = 249,
+	BINS_SLACK = 16, /* bytes that may be written beyond the end of low bits */
 };
 
 /* What each token stands for: the value is start + (low bits << shift). */
@@ -55,7 +56,9 @@ void bins_float(struct bins *b, unsigned lg, unsigned wide, unsigned exponent_bi
 /* Bytes that the low bits take when token t occurs count[t] times. */
 size_t bins_low_size(const struct bins *b, const uint32_t count[256]);
 
-/* Writes the low bits of n values u with these tokens into out, which has bins_low_size() + 8 bytes. */
+/*
+ * Writes the low bits of n values u with these tokens into out, which has bins_low_size() + BINS_SLACK bytes.
+ */
 void bins_put_low(const struct bins *b, const uint8_t *u, const uint8_t *token, size_t n, uint8_t *out);
 
 /*

@@ -7,8 +7,9 @@
  *      in the first few bytes.  Empty optimizer state, masks and freshly made buffers end here.
  *   2. What are the elements?  The hint says, or the entropies of a sample by period do (codec_probe.h): chunks cut by
  *      content begin anywhere in an element.
- *   3. What would each codec make of it?  2048 elements are looked at as floats or planes, as pixels when they are bytes, and
- *      as differences if there is a base; zstd is tried on a few KiB.  All that takes some 20 us.
+ *   3. What would each codec make of it?  2048 elements are looked at as floats or planes, as pixels when they
+ *      are bytes, and as differences if there is a base; zstd is tried on a few KiB, of floats only where
+ *      numbers come again.  All that takes some 10 us.
  *   4. The best guess is encoded with a limit on its length; when it does not keep what it promised the next one is
  *      tried, and at last the bytes are stored as they are.  A codec has to save 1/32, about 3 %: less is not worth a
  *      decode on each read.  A difference has to save as much against the best without one, or nobody should
@@ -224,8 +225,9 @@ static size_t encode_as(struct encoding *e, enum codec_id id, uint8_t *out, size
 static struct guesses look(struct encoding *e, const struct codec_hint *hint)
 {
 	struct codec_work *w = &e->ctx->work;
-	struct guesses g = { .self_id = CODEC_PLANES, .delta = 1 };
+	struct guesses g = { .zstd = 1, .self_id = CODEC_PLANES, .delta = 1 };
 	bool known = layout_of(hint, &e->lay);
+	size_t piece;
 
 	if (known && e->lay.exponent_bits != 0) {
 		g.self = probe_float(w, e->raw, e->len, &e->lay);
@@ -239,7 +241,9 @@ static struct guesses look(struct encoding *e, const struct codec_hint *hint)
 	}
 	if (e->lay.exponent_bits != 0)
 		g.self_id = CODEC_FLOATS;
-	g.zstd = probe_zstd(w, e->raw, e->len, known && e->lay.exponent_bits != 0 ? TRIAL_FLOAT : TRIAL);
+	piece = known && e->lay.exponent_bits != 0 ? TRIAL_FLOAT : TRIAL;
+	if (e->lay.exponent_bits == 0 || probe_repeats(e->raw, e->len, piece, &e->lay))
+		g.zstd = probe_zstd(w, e->raw, e->len, piece);
 	if (e->lay.lg == 0) {
 		double image = probe_image(e->raw, e->len, hint != NULL && known ? hint->row : 0,
 				known && hint->kind == CODEC_PIXELS ? 1 : 0.95 * g.self, &e->image);

@@ -22,7 +22,9 @@ enum {
 	EXPONENT_BITS_MAX = 11,
 	FACTOR = 4, /* bytes of a drift's factor */
 
-	BLOCK = 16, /* elements */
+	BLOCK = 16,    /* elements */
+	LOOKED = 1024, /* elements that tell the greatest exponents */
+	STRIP = 4096,  /* elements whose differences, tokens and contexts stay in the nearest cache */
 	ELEMENTS_MIN = 16,
 	CONTEXTS = 12, /* of the exponent: more bring nothing */
 	SCALED_MIN = 1 << 14,
@@ -40,16 +42,19 @@ static size_t block_bytes(size_t block, size_t n, unsigned lg)
 	return (n - first < BLOCK ? n - first : BLOCK) << lg;
 }
 
-static bool all_zero(const uint8_t *p, size_t n)
+/* Whether a block of n tokens is all zero, and so its values. */
+static bool all_zero(const uint8_t *token, size_t n)
 {
-	uint64_t v, any = 0;
+	uint64_t a, b;
+	uint8_t any = 0;
 
-	for (; n >= 8; n -= 8, p += 8) {
-		memcpy(&v, p, sizeof v);
-		any |= v;
+	if (n == BLOCK) {
+		memcpy(&a, token, sizeof a);
+		memcpy(&b, token + sizeof a, sizeof b);
+		return (a | b) == 0;
 	}
 	while (n > 0)
-		any |= p[--n];
+		any |= token[--n];
 	return any == 0;
 }
 
@@ -64,28 +69,26 @@ static size_t put_number(uint8_t *p, size_t v)
 }
 
 /*
- * If many blocks of w->u are zero: takes them out and writes runs to out.  *live: how many values are
- * left.  Returns the section's length, 0 when nothing was done.
+ * If many blocks are zero, as w->other tells: takes them out of w->u and writes runs to out.  *live: how many
+ * values are left.  Returns the section's length, 0 when nothing was done.
  */
 static size_t take_out_zeros(
 		struct codec_work *w, size_t n, unsigned lg, uint8_t *out, size_t cap, size_t *live)
 {
+	const uint8_t *zero_block = w->other;
 	size_t blocks = blocks_of(n), zeros = 0, runs = 0, len = 4, run = 0, to = 0;
 	bool zero = true;
 
 	for (size_t b = 0; b < blocks; b++) {
-		bool z = all_zero(w->u + (b * BLOCK << lg), block_bytes(b, n, lg));
-
-		w->other[b] = z;
-		zeros += z;
-		runs += b == 0 || z != w->other[b - 1];
+		zeros += zero_block[b];
+		runs += b == 0 || zero_block[b] != zero_block[b - 1];
 	}
 	if (zeros < blocks / 16 + 1 || runs > blocks / 8 + 2 || cap < 4 + 3 * (runs + 2))
 		return 0;
 	for (size_t b = 0; b < blocks; b++) {
 		size_t k = block_bytes(b, n, lg);
 
-		if (w->other[b] != zero) {
+		if (zero_block[b] != zero) {
 			len += put_number(out + len, run);
 			zero = !zero;
 			run = 0;
@@ -170,12 +173,10 @@ static void put_zeros_back(struct codec_work *w, size_t n, unsigned lg, size_t l
 /* An exponent that few of the base's exceed, by a look at some: context 0. */
 static unsigned find_top(const uint8_t *base, const struct codec_layout *lay, size_t n)
 {
-	uint32_t count[1 << EXPONENT_BITS_MAX] = { 0 }, above = 0, seen = 0;
+	uint32_t count[1 << EXPONENT_BITS_MAX] = { 0 }, above = 0, seen;
 	unsigned top = (1u << lay->exponent_bits) - 1;
-	size_t step = n / 2048 + 1;
 
-	for (size_t i = 0; i < n; i += step, seen++)
-		count[codec_exponent(base + (i << lay->lg), lay)]++;
+	seen = codec_count_exponents(base, n, lay, LOOKED, count);
 	for (; top > 0; top--) {
 		above += count[top];
 		if (above > seen / 64)
@@ -185,10 +186,31 @@ static unsigned find_top(const uint8_t *base, const struct codec_layout *lay, si
 }
 
 static void exponent_contexts(const struct codec_work *w, const uint8_t *base, const struct codec_layout *lay,
-		size_t n, unsigned top, unsigned contexts)
+		size_t n, unsigned top, unsigned contexts, uint8_t *ctx)
 {
 	w->loops->exponent_context[lay->lg](
-			base, n, (8u << lay->lg) - lay->exponent_bits, top, contexts - 1, w->ctx);
+			base, n, (8u << lay->lg) - lay->exponent_bits, top, contexts - 1, ctx);
+}
+
+/*
+ * Makes the values w->u and their tokens, tells which blocks are zero, in w->other, and with more than one
+ * context finds w->ctx: all in one go over both sides.
+ */
+static void find_values(struct codec_work *w, const uint8_t *elements, const uint8_t *from, size_t n,
+		const struct codec_layout *lay, unsigned top, unsigned contexts)
+{
+	const unsigned lg = lay->lg;
+
+	for (size_t i = 0; i < n; i += STRIP) {
+		size_t k = n - i < STRIP ? n - i : STRIP, at = i << lg;
+
+		w->loops->difference[lg](elements + at, from + at, k, lay->exponent_bits != 0, w->u + at);
+		w->loops->length_token[lg](w->u + at, k, w->token + i);
+		for (size_t b = i / BLOCK; b < blocks_of(i + k); b++)
+			w->other[b] = all_zero(w->token + b * BLOCK, block_bytes(b, n, 0));
+		if (contexts > 1)
+			exponent_contexts(w, from + at, lay, k, top, contexts, w->ctx + i);
+	}
 }
 
 /* Finds scales and their contexts in w->other; whether these are better than `best` bytes. */
@@ -209,10 +231,16 @@ static bool find_scales(struct codec_work *w, const uint8_t *base, size_t n, con
 	return *scales_len > 0 && *scales_len + codec_numbers_estimate(w, w->other, RANS_CONTEXTS, n) < best;
 }
 
+/* How many contexts n values are worth. */
+static unsigned contexts_of(size_t n, bool floats)
+{
+	return !floats || n < 1024 ? 1 : n < SCALED_MIN ? CONTEXTS / 3 : CONTEXTS;
+}
+
 size_t codec_delta_encode(struct codec_work *w, const uint8_t *raw, size_t len, const uint8_t *base,
 		size_t base_len, const struct codec_layout *lay, uint8_t *out, size_t cap)
 {
-	unsigned lg = lay->lg, mode = BY_NONE, contexts = 1, top = 0;
+	unsigned lg = lay->lg, mode = BY_NONE, contexts, top;
 	size_t common = len < base_len ? len : base_len,
 	       n = common < lay->phase ? 0 : (common - lay->phase) >> lg;
 	size_t tail = len - lay->phase - (n << lg), at = HEAD, live = n, runs = 0, k = 0;
@@ -238,18 +266,26 @@ size_t codec_delta_encode(struct codec_work *w, const uint8_t *raw, size_t len, 
 	memcpy(out + at, elements + (n << lg), tail);
 	at += tail;
 
-	w->loops->difference[lg](elements, from, n, ordered, w->u);
+	top = ordered ? find_top(from, lay, n) : 0;
+	contexts = contexts_of(n, ordered);
+	find_values(w, elements, from, n, lay, top, contexts);
 	runs = take_out_zeros(w, n, lg, out + at, cap - at, &live);
 	at += runs;
-	w->loops->length_token[lg](w->u, live, w->token);
-	bins_length(&w->bins, lg);
-	if (ordered && live >= 1024) {
-		contexts = live >= SCALED_MIN ? CONTEXTS : CONTEXTS / 3;
-		mode = BY_EXPONENT;
-		top = find_top(from, lay, n);
-		exponent_contexts(w, from, lay, n, top, contexts);
-		if (runs > 0)
+	if (runs > 0) {
+		keep_live(w->other, w->token, n);
+		if (contexts != contexts_of(live, ordered)) {
+			contexts = contexts_of(live, ordered);
+			if (contexts > 1)
+				exponent_contexts(w, from, lay, n, top, contexts, w->ctx);
+		}
+		if (contexts > 1)
 			keep_live(w->other, w->ctx, n);
+	}
+	bins_length(&w->bins, lg);
+	if (contexts == 1) {
+		top = 0;
+	} else {
+		mode = BY_EXPONENT;
 		ctx = w->ctx;
 		if (w->thorough && runs == 0 &&
 				find_scales(w, from, n, lay, &scales, out + at, cap - at, &k,
@@ -330,7 +366,7 @@ bool codec_delta_decode(struct codec_work *w, const uint8_t *in, size_t in_len, 
 			return false;
 	}
 	if (mode == BY_EXPONENT) {
-		exponent_contexts(w, from, &lay, n, codec_get16(in + 4), in[3]);
+		exponent_contexts(w, from, &lay, n, codec_get16(in + 4), in[3], w->ctx);
 		if (in[0] & RUNS)
 			keep_live(w->other, w->ctx, n);
 	} else if (mode == BY_SCALES) {

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "codec/codec_probe.h"
+
 enum {
 	HEAD = 6,
 	WIDTH_MASK = 3,
@@ -15,6 +17,8 @@ enum {
 	ELEMENTS_MIN = 32,
 	WINDOW = BINS_FLOAT_REGULAR / 4, /* exponents that have tokens of their own */
 	EXPONENT_BITS_MAX = 11,
+	LOOKED = 512, /* elements that tell which exponents those are */
+	STRIP = 4096, /* elements */
 };
 
 /* How wide values are, and what is left out of them. */
@@ -29,40 +33,55 @@ static unsigned wide_of(const struct shape *s)
 	return (8u << s->lg) - s->drop - !s->sign;
 }
 
-/* What w->u, rotated floats, has that says nothing. */
-static struct shape find_shape(const struct codec_work *w, size_t n, const struct codec_layout *lay)
+/* What values have that says nothing, if these are the bits used and changing in them. */
+static struct shape shape_of(const struct codec_layout *lay, uint64_t used, uint64_t changing, bool negative)
 {
-	struct shape s = { .lg = lay->lg, .exponent_bits = lay->exponent_bits };
+	struct shape s = {
+		.lg = lay->lg, .exponent_bits = lay->exponent_bits, .sign = changing & 1, .negative = negative
+	};
 	unsigned most = (8u << lay->lg) - 1 - lay->exponent_bits - 2;
-	uint64_t changing, used = w->loops->bits_used[lay->lg](w->u, n, &changing) >> 1;
 
-	s.drop = used == 0 ? most : (unsigned)__builtin_ctzll(used);
+	s.drop = used >> 1 == 0 ? most : (unsigned)__builtin_ctzll(used >> 1);
 	if (s.drop > most)
 		s.drop = most;
-	s.sign = changing & 1;
-	s.negative = w->u[0] & 1;
 	return s;
 }
 
-/* The least of WINDOW exponents that most elements have, by a look at some. */
-static unsigned find_window(const uint8_t *elements, size_t n, const struct codec_layout *lay)
+/*
+ * Rotates n floats to w->u, takes out what says nothing and finds tokens, strip by strip, so that each stays
+ * in the nearest cache.  The first strip's shape is taken for all; when that is wrong, once more.
+ */
+static struct shape find_values(struct codec_work *w, const uint8_t *elements, size_t n,
+		const struct codec_layout *lay, unsigned first)
 {
-	uint32_t count[1 << EXPONENT_BITS_MAX] = { 0 }, in = 0, best = 0;
-	unsigned first = 0, all = 1u << lay->exponent_bits;
-	size_t step = n / 4096 + 1;
+	const unsigned lg = lay->lg;
+	struct shape s = { 0 }, is;
 
-	if (all <= WINDOW)
-		return 0;
-	for (size_t i = 0; i < n; i += step)
-		count[codec_exponent(elements + (i << lay->lg), lay)]++;
-	for (unsigned e = 0; e < all; e++) {
-		in += count[e] - (e >= WINDOW ? count[e - WINDOW] : 0);
-		if (in > best) {
-			best = in;
-			first = e >= WINDOW ? e - WINDOW + 1 : 0;
+	for (bool again = false;; again = true) {
+		uint64_t used = 0, changing = 0, begin = 0;
+
+		for (size_t i = 0; i < n; i += STRIP) {
+			size_t k = n - i < STRIP ? n - i : STRIP;
+			uint8_t *u = w->u + (i << lg);
+			uint64_t own, one = 0;
+
+			used |= w->loops->rotate[lg](elements + (i << lg), k, u, &own);
+			memcpy(&one, u, (size_t)1 << lg);
+			if (i == 0)
+				begin = one;
+			changing |= own | (one ^ begin);
+			if (i == 0 && !again)
+				s = shape_of(lay, used, changing, begin & 1);
+			if (s.drop > 0 || !s.sign)
+				w->loops->squeeze[lg](u, k, s.drop, s.sign);
+			w->loops->float_token[lg](
+					u, k, wide_of(&s) - s.exponent_bits - 2, 4 * first, w->token + i);
 		}
+		is = shape_of(lay, used, changing, begin & 1);
+		if (is.drop == s.drop && is.sign == s.sign)
+			return s;
+		s = is;
 	}
-	return first;
 }
 
 /* Finds scales for w->token's elements and their contexts in w->ctx; whether these are better than none. */
@@ -104,12 +123,8 @@ size_t codec_float_encode(struct codec_work *w, const uint8_t *raw, size_t len,
 	tail = len - lay->phase - (n << lg);
 	if (cap < HEAD + 2 * width)
 		return 0;
-	w->loops->rotate[lg](elements, n, w->u);
-	s = find_shape(w, n, lay);
-	if (s.drop > 0 || !s.sign)
-		w->loops->squeeze[lg](w->u, n, s.drop, s.sign);
-	first = find_window(elements, n, lay);
-	w->loops->float_token[lg](w->u, n, wide_of(&s) - s.exponent_bits - 2, 4 * first, w->token);
+	first = probe_window(elements, n, lay, WINDOW, LOOKED);
+	s = find_values(w, elements, n, lay, first);
 	bins_float(&w->bins, lg, wide_of(&s), s.exponent_bits, 4 * first);
 
 	memcpy(out + at, raw, lay->phase);

@@ -22,20 +22,19 @@ enum {
 	UP_MIN = 8, /* distances tried when the row is not known */
 	UP_MAX = 2 << 10,
 	UP_SAMPLE = 512,
+	EXPONENT_BITS_MAX = 11,
+	WINDOW_LOOKED = 512, /* elements of the sample that tell the exponents */
+	SEEN_BITS = 11,      /* of a hash, by which numbers are remembered */
+	REPEATS_MIN = 16,    /* of so many elements one has to come again */
 };
 
 /* Bits of one of n symbols. */
 static double entropy(const uint32_t count[256], uint32_t n)
 {
-	double sum = 0, seen = 0;
+	unsigned seen;
+	double sum = codec_loops()->weigh(count, &seen);
 
-	for (unsigned s = 0; s < 256; s++) {
-		if (count[s] == 0)
-			continue;
-		sum -= count[s] * (double)log2f((float)count[s]);
-		seen++;
-	}
-	return n == 0 ? 0 : sum / n + log2(n) + (seen - 1) * 0.72 / n;
+	return n == 0 ? 0 : log2(n) - sum / n + ((double)seen - 1) * 0.72 / n;
 }
 
 /* Where the k-th of `pieces` pieces begins, in units, of all units. */
@@ -76,35 +75,61 @@ static void gather(const uint8_t *p, size_t n, unsigned lg, uint8_t *to)
 /* Bits of a value, tokens being w->token. */
 static double token_bits(struct codec_work *w, uint32_t count[256])
 {
+	uint32_t more[256] = { 0 };
+
 	memset(count, 0, 256 * sizeof count[0]);
-	for (size_t i = 0; i < PIECES * PIECE; i++)
+	for (size_t i = 0; i < PIECES * PIECE; i += 2) {
 		count[w->token[i]]++;
+		more[w->token[i + 1]]++;
+	}
+	for (unsigned s = 0; s < 256; s++)
+		count[s] += more[s];
 	return entropy(count, PIECES * PIECE);
+}
+
+unsigned probe_window(const uint8_t *elements, size_t n, const struct codec_layout *lay, unsigned window,
+		size_t some)
+{
+	uint32_t count[1 << EXPONENT_BITS_MAX], in = 0, best = 0;
+	unsigned first = 0, last = 0, all = 1u << lay->exponent_bits;
+
+	if (all <= window)
+		return 0;
+	memset(count, 0, all * sizeof count[0]);
+	codec_count_exponents(elements, n, lay, some, count);
+	for (unsigned e = 0; e < all; e++) {
+		in += count[e] - (e >= window ? count[e - window] : 0);
+		if (in < best || e + 1 < window)
+			continue;
+		last = e + 1 - window;
+		if (in > best)
+			first = last;
+		best = in;
+	}
+	/* the middle one of equals: there is room for what was not looked at at both ends */
+	return (first + last) / 2;
 }
 
 double probe_float(struct codec_work *w, const uint8_t *raw, size_t len, const struct codec_layout *lay)
 {
+	const double all = PIECES * PIECE;
 	unsigned lg = lay->lg, wide = 8u << lg, low = wide - lay->exponent_bits - 2, drop;
+	uint8_t *x = w->u + CODEC_WORK_MAX / 2;
 	uint64_t changing, used;
-	uint32_t count[256], zeros = 0;
+	uint32_t count[256];
 	double bits;
 
-	gather(raw + lay->phase, (len - lay->phase) >> lg, lg, w->u + CODEC_WORK_MAX / 2);
-	w->loops->rotate[lg](w->u + CODEC_WORK_MAX / 2, PIECES * PIECE, w->u);
-	used = w->loops->bits_used[lg](w->u, PIECES * PIECE, &changing) >> 1;
+	gather(raw + lay->phase, (len - lay->phase) >> lg, lg, x);
+	used = w->loops->rotate[lg](x, PIECES * PIECE, w->u, &changing) >> 1;
 	drop = used == 0 ? low - 1 : (unsigned)__builtin_ctzll(used);
 	drop = (drop < low - 1 ? drop : low - 1) + !(changing & 1);
-	/* the token modulo 256 will do: exponents so far apart are rare */
-	for (size_t i = 0; i < PIECES * PIECE; i++) {
-		uint64_t u = 0;
-
-		memcpy(&u, w->u + (i << lg), (size_t)1 << lg);
-		w->token[i] = (uint8_t)(u >> low);
-		zeros += u == 0;
-	}
+	w->loops->float_token[lg](w->u, PIECES * PIECE, low,
+			4 * probe_window(x, PIECES * PIECE, lay, BINS_FLOAT_REGULAR / 4, WINDOW_LOOKED),
+			w->token);
 	bits = token_bits(w, count);
-	low -= drop;
-	return (bits + low * (1 - (double)zeros / (PIECES * PIECE))) / wide;
+	bits += (low - drop) * (1 - (count[BINS_FLOAT_ZERO] + count[BINS_FLOAT_ESCAPE]) / all);
+	bits += (wide - drop) * (count[BINS_FLOAT_ESCAPE] / all);
+	return bits / wide;
 }
 
 double probe_delta(struct codec_work *w, const uint8_t *raw, size_t len, const uint8_t *base, size_t base_len,
@@ -224,6 +249,29 @@ double probe_zstd(struct codec_work *w, const uint8_t *raw, size_t len, size_t p
 	return ZSTD_isError(got) ? 1 : (double)got / (double)piece;
 }
 
+bool probe_repeats(const uint8_t *raw, size_t len, size_t piece, const struct codec_layout *lay)
+{
+	/* two short ones together are as much as a match begins with */
+	size_t step = (size_t)1 << lay->lg, took = step < 4 ? 4 : step, begin, hits = 0, looks = 0;
+	uint64_t seen[1 << SEEN_BITS] = { 0 };
+
+	piece = piece < len ? piece : len;
+	begin = (len - piece) / 2;
+	begin += (lay->phase - begin) & (step - 1);
+	for (size_t i = begin; i + took <= begin + piece && i + took <= len; i += step, looks++) {
+		uint64_t v = 0, *at;
+
+		if (took == 8)
+			memcpy(&v, raw + i, 8);
+		else
+			memcpy(&v, raw + i, 4);
+		at = &seen[v * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SEEN_BITS)];
+		hits += *at == v;
+		*at = v;
+	}
+	return hits * REPEATS_MIN >= looks;
+}
+
 double probe_layout(struct codec_work *w, const uint8_t *raw, size_t len, struct codec_layout *lay)
 {
 	static const uint8_t exponents[4][2] = { { 0, 0 }, { 5, 8 }, { 8, 0 }, { 11, 0 } };
@@ -233,8 +281,14 @@ double probe_layout(struct codec_work *w, const uint8_t *raw, size_t len, struct
 	for (size_t k = 0; k < RUNS; k++) {
 		const uint8_t *p = raw + (piece_at(k, RUNS, RUN, len) & ~(size_t)7);
 
-		for (size_t i = 0; i < RUN; i++)
-			count[i % 8][p[i]]++;
+		for (size_t i = 0; i < RUN; i += 8) {
+			uint64_t v;
+
+			memcpy(&v, p + i, sizeof v);
+#pragma GCC unroll 8
+			for (unsigned b = 0; b < 8; b++)
+				count[b][v >> 8 * b & 255]++;
+		}
 	}
 	for (unsigned half = 4, from = 0, to = 8; half > 0; from = to, to += half, half /= 2)
 		for (unsigned p = 0; p < half; p++)

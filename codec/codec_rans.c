@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-void rans_use_simd(struct rans *r, bool on)
+void rans_use_simd(struct rans *r, enum rans_simd most)
 {
+	r->simd = RANS_PLAIN;
 #if defined __x86_64__
-	r->simd = on && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+	if (most >= RANS_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"))
+		r->simd = most >= RANS_AVX512 && rans_have_avx512() ? RANS_AVX512 : RANS_AVX2;
 #else
-	(void)on;
-	r->simd = false;
+	(void)most;
 #endif
 }
 
@@ -43,7 +44,7 @@ struct rans *rans_new(void)
 
 	if (r == NULL)
 		return NULL;
-	rans_use_simd(r, true);
+	rans_use_simd(r, RANS_AVX512);
 	make_orders(r);
 	return r;
 }
@@ -57,30 +58,39 @@ void rans_share_out(const uint32_t weight[256], unsigned bits, uint16_t freq[256
 {
 	uint64_t sum = 0, run = 0;
 	uint32_t below = 0;
-	unsigned most = 0, missing = 0;
+	unsigned most, missing = 0, lo = 0, hi = 256;
 
-	for (unsigned s = 0; s < 256; s++)
-		sum += weight[s];
-	if (sum == 0) { /* nothing occurs: any table that is one */
-		memset(freq, 0, 256 * sizeof freq[0]);
+	memset(freq, 0, 256 * sizeof freq[0]);
+	while (lo < 256 && weight[lo] == 0)
+		lo++;
+	if (lo == 256) { /* nothing occurs: any table that is one */
 		freq[0] = (uint16_t)(1u << bits);
 		return;
 	}
-	for (unsigned s = 0; s < 256; s++) {
+	while (weight[hi - 1] == 0)
+		hi--;
+	for (unsigned s = lo; s < hi; s++)
+		sum += weight[s];
+	most = lo;
+	for (unsigned s = lo; s < hi; s++) {
 		uint32_t border;
 
-		freq[s] = 0;
 		if (weight[s] == 0)
 			continue;
 		run += weight[s];
-		border = (uint32_t)(((run << bits) + sum / 2) / sum);
+		/*
+		 * The same as with whole numbers, and much quicker: the quotient is below 2^13 and differs
+		 * from the next whole number by 1 / sum or more, sum being below 2^30, so no rounding of
+		 * 2^-40 gets there.
+		 */
+		border = (uint32_t)((double)(int64_t)((run << bits) + sum / 2) / (double)(int64_t)sum);
 		freq[s] = (uint16_t)(border - below);
 		below = border;
 		if (freq[s] > freq[most])
 			most = s;
 		missing += freq[s] == 0;
 	}
-	for (unsigned s = 0; s < 256 && missing > 0; s++)
+	for (unsigned s = lo; s < hi && missing > 0; s++)
 		if (weight[s] != 0 && freq[s] == 0)
 			freq[s] = 1;
 	while (missing > 0) {
@@ -88,7 +98,7 @@ void rans_share_out(const uint32_t weight[256], unsigned bits, uint16_t freq[256
 
 		freq[most] = (uint16_t)(freq[most] - take);
 		missing -= take;
-		for (unsigned s = 0; s < 256; s++)
+		for (unsigned s = lo; s < hi; s++)
 			if (freq[s] > freq[most] || (freq[s] == freq[most] && s < most))
 				most = s;
 	}

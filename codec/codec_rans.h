@@ -77,7 +77,11 @@ size_t rans_encode(
 bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *ctx, unsigned contexts,
 		uint8_t *sym, size_t n);
 
-/* For tests: whether to use the vector instructions this machine may have.  Both ways give the same bytes. */
-void rans_use_simd(struct rans *r, bool on);
+/*
+ * For tests: which vector instructions to use, as far as this machine has them; at first the last ones.  All
+ * ways give the same bytes.
+ */
+enum rans_simd { RANS_PLAIN, RANS_AVX2, RANS_AVX512, RANS_SIMD_ALL };
+void rans_use_simd(struct rans *r, enum rans_simd most);
 
 #endif

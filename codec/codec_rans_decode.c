@@ -13,6 +13,10 @@
 #include <immintrin.h>
 #endif
 
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC optimize("O3")
+#endif
+
 enum { ZEROS_MAX = 2 * RANS_WEIGHT_LEN };
 
 /* ---- tables -------------------------------------------------------------------------------------------- */
@@ -74,17 +78,19 @@ static const uint8_t *get_table(const uint8_t *in, const uint8_t *end, uint32_t 
 
 /* ---- streams ------------------------------------------------------------------------------------------- */
 
-/* What is left to decode: the lanes' states, and the words from p to end. */
-struct decoding {
-	uint32_t x[RANS_LANES_WIDE];
-	const uint8_t *p, *end;
-	const uint32_t *table;
-	const uint8_t *ctx;
-	unsigned bits, lanes;
-};
+/* Fills n slots and some beyond, which belong to the next symbol. */
+static inline void fill(uint32_t *slot, uint32_t e, uint32_t n)
+{
+	static const uint32_t step[RANS_FILL] = { 0, 1u << 20, 2u << 20, 3u << 20, 4u << 20, 5u << 20,
+		6u << 20, 7u << 20 };
+
+	for (uint32_t k = 0; k < n; k += RANS_FILL)
+		for (uint32_t j = 0; j < RANS_FILL; j++)
+			slot[k + j] = e + (k << 20) + step[j];
+}
 
 /* Symbols [i, n), i at lane 0. */
-static bool decode_plain(struct decoding *d, uint8_t *sym, size_t i, size_t n)
+static bool decode_plain(struct rans_decoding *d, uint8_t *sym, size_t i, size_t n)
 {
 	const uint32_t mask = (1u << d->bits) - 1;
 	unsigned l = 0;
@@ -113,7 +119,7 @@ static bool decode_plain(struct decoding *d, uint8_t *sym, size_t i, size_t n)
  * variables of its own: bytes are stored, which might be anything else's.
  */
 __attribute__((target("avx2,popcnt"), always_inline)) static inline size_t rounds(
-		struct decoding *d, const uint8_t (*deal)[8], const uint8_t *ctx, uint8_t *sym, size_t n)
+		struct rans_decoding *d, const uint8_t (*deal)[8], const uint8_t *ctx, uint8_t *sym, size_t n)
 {
 	const __m256i mask = _mm256_set1_epi32((1 << d->bits) - 1), low12 = _mm256_set1_epi32(0xfff);
 	const __m256i one = _mm256_set1_epi32(1);
@@ -165,7 +171,7 @@ __attribute__((target("avx2,popcnt"), always_inline)) static inline size_t round
 }
 
 __attribute__((target("avx2,popcnt"))) static size_t decode_avx2(
-		struct decoding *d, const uint8_t (*deal)[8], uint8_t *sym, size_t n)
+		struct rans_decoding *d, const uint8_t (*deal)[8], uint8_t *sym, size_t n)
 {
 	return d->ctx != NULL ? rounds(d, deal, d->ctx, sym, n) : rounds(d, deal, NULL, sym, n);
 }
@@ -191,7 +197,7 @@ static bool put_back(
 bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *ctx, unsigned contexts,
 		uint8_t *sym, size_t n)
 {
-	struct decoding d = { .p = in,
+	struct rans_decoding d = { .p = in,
 		.end = in + len,
 		.table = r->dec,
 		.bits = rans_bits(contexts),
@@ -225,8 +231,8 @@ bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *c
 
 			if (freq[s] == 0)
 				continue;
-			for (uint32_t k = 0; k < freq[s]; k++)
-				*slot++ = e + (k << 20);
+			fill(slot, e, freq[s]);
+			slot += freq[s];
 		}
 	}
 	if ((size_t)(d.end - d.p) < 4 * d.lanes)
@@ -238,8 +244,9 @@ bool rans_decode(struct rans *r, const uint8_t *in, size_t len, const uint8_t *c
 			return false;
 	}
 #if defined __x86_64__
-	if (r->simd && d.lanes == RANS_LANES_WIDE)
-		i = decode_avx2(&d, (const uint8_t(*)[8])r->deal, sym, n);
+	if (r->simd != RANS_PLAIN && d.lanes == RANS_LANES_WIDE)
+		i = r->simd == RANS_AVX512 ? rans_decode_avx512(&d, sym, n)
+					   : decode_avx2(&d, (const uint8_t(*)[8])r->deal, sym, n);
 #endif
 	if (!decode_plain(&d, sym, i, n))
 		return false;

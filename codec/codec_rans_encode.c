@@ -13,7 +13,10 @@
  * Lanes are independent.  The vector encoder keeps 32 states in four registers, looks eight symbols up at
  * once, and packs the words of the lanes that ran full with a shuffle.  An entry of a table, from the low end:
  *
- *   reciprocal 32 bits | slot where the symbol starts 12 | f - 1 12 | more 1 | 0 3 | shift 4
+ *   reciprocal 32 bits | slot where the symbol starts 12 | f - 1 12 | more 1 | is escaped 1 | 0 2 | shift 4
+ *
+ * Escaped symbols are met backwards, too, and how many there are is known: so they fill their place from its
+ * end.
  */
 #include "codec/codec_rans_internal.h"
 
@@ -21,17 +24,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/codec_simd.h"
+
 #if defined __x86_64__
 #include <immintrin.h>
 #endif
 
-enum {
-	START_AT = 32,
-	FREQ_AT = 44,
-	MORE_AT = 56,
-	SHIFT_AT = 60,
-	FIELD = 0xfff, /* of start and f - 1 */
-};
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC optimize("O3")
+#endif
+
+enum { STRIP = 1024 }; /* symbols joined with their contexts before they are counted */
 
 /* 1 + floor(log2 v), 0 for 0. */
 static unsigned length_of(uint32_t v)
@@ -108,11 +111,18 @@ static void count_one(struct rans *r, const uint8_t *sym, size_t n)
 	size_t i = 0;
 
 	memset(r->more, 0, 3 * sizeof r->more[0]);
-	for (; i + 4 <= n; i += 4) {
-		r->count[0][sym[i]]++;
-		r->more[0][sym[i + 1]]++;
-		r->more[1][sym[i + 2]]++;
-		r->more[2][sym[i + 3]]++;
+	for (; i + 8 <= n; i += 8) {
+		uint64_t v;
+
+		memcpy(&v, sym + i, sizeof v);
+		r->count[0][v & 255]++;
+		r->more[0][v >> 8 & 255]++;
+		r->more[1][v >> 16 & 255]++;
+		r->more[2][v >> 24 & 255]++;
+		r->count[0][v >> 32 & 255]++;
+		r->more[0][v >> 40 & 255]++;
+		r->more[1][v >> 48 & 255]++;
+		r->more[2][v >> 56]++;
 	}
 	for (; i < n; i++)
 		r->count[0][sym[i]]++;
@@ -122,15 +132,27 @@ static void count_one(struct rans *r, const uint8_t *sym, size_t n)
 
 static void count_many(struct rans *r, const uint8_t *sym, const uint8_t *ctx, unsigned contexts, size_t n)
 {
-	size_t i = 0;
+	uint32_t *one = r->count[0], *two = r->more[0];
+	uint16_t at[STRIP];
 
 	memset(r->more, 0, contexts * sizeof r->more[0]);
-	for (; i + 2 <= n; i += 2) {
-		r->count[ctx[i]][sym[i]]++;
-		r->more[ctx[i + 1]][sym[i + 1]]++;
+	for (size_t i = 0; i < n; i += STRIP) {
+		size_t k = n - i < STRIP ? n - i : STRIP, j = 0;
+
+		for (size_t l = 0; l < k; l++)
+			at[l] = (uint16_t)(ctx[i + l] << 8 | sym[i + l]);
+		for (; j + 4 <= k; j += 4) {
+			uint64_t v;
+
+			memcpy(&v, at + j, sizeof v);
+			one[v & 0xffff]++;
+			two[v >> 16 & 0xffff]++;
+			one[v >> 32 & 0xffff]++;
+			two[v >> 48]++;
+		}
+		for (; j < k; j++)
+			one[at[j]]++;
 	}
-	for (; i < n; i++)
-		r->count[ctx[i]][sym[i]]++;
 	for (unsigned c = 0; c < contexts; c++)
 		for (unsigned s = 0; s < 256; s++)
 			r->count[c][s] += r->more[c][s];
@@ -138,6 +160,7 @@ static void count_many(struct rans *r, const uint8_t *sym, const uint8_t *ctx, u
 
 size_t rans_model(struct rans *r, const uint8_t *sym, const uint8_t *ctx, unsigned contexts, size_t n)
 {
+	const struct codec_loops *loops = codec_loops();
 	double bits = 0;
 
 	r->contexts = contexts;
@@ -148,23 +171,23 @@ size_t rans_model(struct rans *r, const uint8_t *sym, const uint8_t *ctx, unsign
 	else
 		count_many(r, sym, ctx, contexts, n);
 	for (unsigned c = 0; c < contexts; c++) {
-		double sum = 0, own = 0;
+		uint32_t sum = 0;
+		unsigned seen;
 
 		for (unsigned s = 0; s < 256; s++) {
-			uint32_t k = r->count[c][s];
-
-			if (k == 0)
-				continue;
-			r->total[s] += k;
-			sum += k;
-			own -= k * (double)log2f((float)k);
-			bits += 5;
+			r->total[s] += r->count[c][s];
+			sum += r->count[c][s];
 		}
-		if (sum > 0)
-			bits += own + sum * log2(sum);
-		bits += 16;
+		bits -= loops->weigh(r->count[c], &seen);
+		bits += (sum > 0 ? sum * log2(sum) : 0) + 5 * seen + 16;
 	}
-	return (size_t)(bits / 8) + 1 + 2 * rans_lanes(n);
+	r->lo = 0;
+	r->hi = 255;
+	while (r->lo < r->hi && r->total[r->lo] == 0)
+		r->lo++;
+	while (r->hi > r->lo && r->total[r->hi] == 0)
+		r->hi--;
+	return (size_t)((bits > 0 ? bits : 0) / 8) + 1 + 2 * rans_lanes(n);
 }
 
 uint32_t rans_count(const struct rans *r, unsigned s)
@@ -206,35 +229,36 @@ static double find_rare(struct rans *r, unsigned c, struct escapes *e)
 {
 	const unsigned slots = rans_bits(r->contexts);
 	uint8_t *rare = r->rare[c];
-	uint64_t n = 0, taken = 0;
-	unsigned lo = 255, hi = 0; /* of the table as it will be without the escape */
-	double found = 0, share, saved;
+	uint32_t n = 0, taken = 0, least;
+	unsigned lo = 0, hi = 255, found = 0; /* range of the table as it will be without the escape */
+	double share, saved;
 
-	for (unsigned s = 0; s < 256; s++)
+	for (unsigned s = r->lo; s <= r->hi; s++)
 		n += r->count[c][s];
-	for (unsigned s = 0; s < 256; s++) {
-		uint64_t k = r->count[c][s];
+	least = (n + (4u << slots) - 1) >> (slots + 2); /* in less than this, a quarter of a slot */
+	for (unsigned s = r->lo; s <= r->hi; s++) {
+		uint32_t k = r->count[c][s];
 
-		rare[s] = k > 0 && (s == e->symbol || k << (slots + 2) < n);
-		if (k > 0 && !rare[s]) {
-			lo = s < lo ? s : lo;
-			hi = s;
-		}
+		rare[s] = (k > 0) & ((k < least) | (s == e->symbol));
 		found += rare[s];
 		taken += rare[s] ? k : 0;
 	}
 	if (taken == 0)
 		return 0;
-	share = (double)(taken << slots) / (double)n;
-	saved = (found - (share > 1 ? share : 1)) * 1.44 * (double)n / (1u << slots) + 5 * (found - 1) -
+	while (lo < 255 && (r->count[c][lo] == 0 || rare[lo]))
+		lo++;
+	while (hi > 0 && (r->count[c][hi] == 0 || rare[hi]))
+		hi--;
+	share = (double)taken * (1u << slots) / n;
+	saved = (found - (share > 1 ? share : 1)) * 1.44 * n / (1u << slots) + 5 * ((double)found - 1) -
 		8 * (double)taken;
 	saved -= e->symbol > hi ? e->symbol - hi : e->symbol < lo ? lo - e->symbol : 0;
 	if (saved <= 0 && r->count[c][e->symbol] == 0) {
 		memset(rare, 0, 256);
 		return 0;
 	}
-	e->taken[c] = (uint32_t)taken;
-	e->often += (uint32_t)taken;
+	e->taken[c] = taken;
+	e->often += taken;
 	return saved;
 }
 
@@ -249,22 +273,15 @@ static void find_escapes(struct rans *r, struct escapes *e)
 	e->any = saved > 0;
 }
 
-/* Writes the head and those of n symbols that are escaped; the place after them. */
-static uint8_t *put_escapes(const struct rans *r, const struct escapes *e, const uint8_t *sym,
-		const uint8_t *ctx, size_t n, uint8_t *out)
+/* Writes the head; the place after it and the escaped symbols, which rans_encode() meets on its way. */
+static uint8_t *put_escapes_head(const struct escapes *e, uint8_t *out)
 {
-	uint8_t *p = out + RANS_ESCAPES_HEAD, *end = p + e->often;
-
 	out[0] = RANS_ESCAPES;
 	out[1] = 0;
 	out[2] = (uint8_t)e->symbol;
 	for (unsigned b = 0; b < 3; b++)
 		out[3 + b] = (uint8_t)(e->often >> (8 * b));
-	for (size_t i = 0; i < n && p < end; i++) {
-		*p = sym[i];
-		p += r->rare[ctx != NULL ? ctx[i] : 0][sym[i]];
-	}
-	return end;
+	return out + RANS_ESCAPES_HEAD + e->often;
 }
 
 /* ---- streams ------------------------------------------------------------------------------------------- */
@@ -282,8 +299,8 @@ static uint64_t make_entry(uint32_t f, uint32_t start)
 		more = rest > 0 && rest <= f / 2;
 		reciprocal += rest > 0 && !more;
 	}
-	return reciprocal | (uint64_t)start << START_AT | (uint64_t)(f - 1) << FREQ_AT |
-	       (uint64_t)more << MORE_AT | (uint64_t)shift << SHIFT_AT;
+	return reciprocal | (uint64_t)start << RANS_START_AT | (uint64_t)(f - 1) << RANS_FREQ_AT |
+	       (uint64_t)more << RANS_MORE_AT | (uint64_t)shift << RANS_SHIFT_AT;
 }
 
 static void make_encoder(uint64_t enc[256], const uint16_t freq[256])
@@ -300,19 +317,10 @@ static void make_encoder(uint64_t enc[256], const uint16_t freq[256])
 	}
 }
 
-/* A stream's words on their way down, from `end` to `low`. */
-struct encoding {
-	uint32_t x[RANS_LANES_WIDE];
-	uint8_t *p, *low;
-	const uint64_t (*enc)[256];
-	const uint8_t *sym, *ctx;
-	unsigned bits, lanes;
-};
-
 /* Puts one symbol into a state; e->p moves down by the word given off, if one is. */
-static inline uint32_t encode_one(struct encoding *e, uint32_t x, uint64_t entry)
+static inline uint32_t encode_one(struct rans_encoding *e, uint32_t x, uint64_t entry)
 {
-	uint32_t freq = (uint32_t)(entry >> FREQ_AT & FIELD) + 1;
+	uint32_t freq = (uint32_t)(entry >> RANS_FREQ_AT & RANS_FIELD) + 1;
 	unsigned emit = x >> (32 - e->bits) >= freq;
 	uint32_t quotient;
 
@@ -320,34 +328,47 @@ static inline uint32_t encode_one(struct encoding *e, uint32_t x, uint64_t entry
 	e->p[-1] = (uint8_t)(x >> 8);
 	e->p -= 2 * emit;
 	x >>= 16 * emit;
-	quotient = (uint32_t)((x + (entry >> MORE_AT & 1)) * (entry & UINT32_MAX) >> 32 >>
-			      (entry >> SHIFT_AT));
-	return x + (uint32_t)(entry >> START_AT & FIELD) + quotient * ((1u << e->bits) - freq);
+	quotient = (uint32_t)((x + (entry >> RANS_MORE_AT & 1)) * (entry & UINT32_MAX) >> 32 >>
+			      (entry >> RANS_SHIFT_AT));
+	return x + (uint32_t)(entry >> RANS_START_AT & RANS_FIELD) + quotient * ((1u << e->bits) - freq);
 }
 
 /* Symbols [from, i), from at lane 0, the last first; how many are left when there may be no room. */
-static size_t encode_plain(struct encoding *e, size_t i, size_t from)
+static size_t encode_plain(struct rans_encoding *e, size_t i, size_t from)
 {
 	while (i > from) {
 		size_t first = (i - 1) / e->lanes * e->lanes;
 
 		if ((size_t)(e->p - e->low) < 2 * e->lanes + 2)
 			break;
-		for (; i > first; i--)
-			e->x[i - 1 - first] = encode_one(e, e->x[i - 1 - first],
-					e->enc[e->ctx ? e->ctx[i - 1] : 0][e->sym[i - 1]]);
+		for (; i > first; i--) {
+			uint64_t entry = e->enc[e->ctx ? e->ctx[i - 1] : 0][e->sym[i - 1]];
+
+			if (entry >> RANS_ESCAPED_AT & 1)
+				*--e->escaped = e->sym[i - 1];
+			e->x[i - 1 - first] = encode_one(e, e->x[i - 1 - first], entry);
+		}
 	}
 	return i;
+}
+
+void rans_take_escapes(struct rans_encoding *e, size_t i)
+{
+	for (size_t k = i; k-- > i - RANS_LANES_WIDE;)
+		if (e->enc[e->ctx ? e->ctx[k] : 0][e->sym[k]] >> RANS_ESCAPED_AT & 1)
+			*--e->escaped = e->sym[k];
 }
 
 #if defined __x86_64__
 /* Whole rounds of 32 symbols that end at i, as long as there surely is room; how many symbols are left. */
 __attribute__((target("avx2,popcnt"))) static size_t encode_avx2(
-		struct encoding *e, const uint8_t (*close)[16], size_t i)
+		struct rans_encoding *e, const uint8_t (*close)[16], size_t i)
 {
-	const __m256i field = _mm256_set1_epi32(FIELD), one = _mm256_set1_epi32(1);
+	const __m256i field = _mm256_set1_epi32(RANS_FIELD), one = _mm256_set1_epi32(1);
 	const __m256i word = _mm256_set1_epi32(0xffff), all = _mm256_set1_epi32((1 << e->bits) - 1);
 	const __m128i top = _mm_cvtsi32_si128(32 - (int)e->bits);
+	const __m128i low_half = _mm_set1_epi32(0xffff);
+	const __m256i escaped = _mm256_set1_epi32(1 << (RANS_ESCAPED_AT - 32));
 	const long long *table = (const long long *)e->enc;
 	uint8_t *p = e->p;
 	__m256i x[4];
@@ -356,27 +377,25 @@ __attribute__((target("avx2,popcnt"))) static size_t encode_avx2(
 		x[g] = _mm256_loadu_si256((const __m256i *)(e->x + 8 * g));
 	/* a round gives off at most 64 bytes, and 16 are written at a time */
 	for (; i > 0 && p - e->low >= 2 * RANS_LANES_WIDE + 16; i -= RANS_LANES_WIDE) {
+		__m256i any = _mm256_setzero_si256();
+
 #pragma GCC unroll 4
 		for (unsigned g = 4; g-- > 0;) {
 			size_t at = i - RANS_LANES_WIDE + 8 * g;
 			__m128i index = _mm_loadl_epi64((const __m128i *)(e->sym + at)), words;
-			__m256i a, b, reciprocal, info, freq, emit, q;
+			__m256i even, odd, info, freq, emit, q;
 			unsigned set;
 
 			index = _mm_unpacklo_epi8(index,
 					e->ctx == NULL ? _mm_setzero_si128()
 						       : _mm_loadl_epi64((const __m128i *)(e->ctx + at)));
-			/* lanes 0 1 4 5 and 2 3 6 7, so that they end in order */
-			index = _mm_shuffle_epi32(index, _MM_SHUFFLE(3, 1, 2, 0));
-			a = _mm256_i32gather_epi64(table, _mm_cvtepu16_epi32(index), 8);
-			b = _mm256_i32gather_epi64(table, _mm_cvtepu16_epi32(_mm_srli_si128(index, 8)), 8);
-			reciprocal = _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a),
-					_mm256_castsi256_ps(b), _MM_SHUFFLE(2, 0, 2, 0)));
-			info = _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a),
-					_mm256_castsi256_ps(b), _MM_SHUFFLE(3, 1, 3, 1)));
+			even = _mm256_i32gather_epi64(table, _mm_and_si128(index, low_half), 8);
+			odd = _mm256_i32gather_epi64(table, _mm_srli_epi32(index, 16), 8);
+			info = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+			any = _mm256_or_si256(any, info);
 
-			freq = _mm256_and_si256(
-					_mm256_srli_epi32(info, FREQ_AT - START_AT), field); /* less 1 */
+			freq = _mm256_and_si256(_mm256_srli_epi32(info, RANS_FREQ_AT - RANS_START_AT),
+					field); /* less 1 */
 			emit = _mm256_cmpgt_epi32(_mm256_srl_epi32(x[g], top), freq);
 			set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(emit));
 			q = _mm256_and_si256(x[g], word);
@@ -387,15 +406,17 @@ __attribute__((target("avx2,popcnt"))) static size_t encode_avx2(
 			x[g] = _mm256_blendv_epi8(x[g], _mm256_srli_epi32(x[g], 16), emit);
 
 			q = _mm256_add_epi32(x[g],
-					_mm256_and_si256(_mm256_srli_epi32(info, MORE_AT - START_AT), one));
-			q = _mm256_blend_epi32(_mm256_srli_epi64(_mm256_mul_epu32(q, reciprocal), 32),
-					_mm256_mul_epu32(_mm256_srli_epi64(q, 32),
-							_mm256_srli_epi64(reciprocal, 32)),
-					0xaa);
-			q = _mm256_srlv_epi32(q, _mm256_srli_epi32(info, SHIFT_AT - START_AT));
+					_mm256_and_si256(
+							_mm256_srli_epi32(info, RANS_MORE_AT - RANS_START_AT),
+							one));
+			q = _mm256_blend_epi32(_mm256_srli_epi64(_mm256_mul_epu32(q, even), 32),
+					_mm256_mul_epu32(_mm256_srli_epi64(q, 32), odd), 0xaa);
+			q = _mm256_srlv_epi32(q, _mm256_srli_epi32(info, RANS_SHIFT_AT - RANS_START_AT));
 			q = _mm256_mullo_epi32(q, _mm256_sub_epi32(all, freq));
 			x[g] = _mm256_add_epi32(_mm256_add_epi32(x[g], q), _mm256_and_si256(info, field));
 		}
+		if (!_mm256_testz_si256(any, escaped))
+			rans_take_escapes(e, i);
 	}
 	for (unsigned g = 0; g < 4; g++)
 		_mm256_storeu_si256((__m256i *)(e->x + 8 * g), x[g]);
@@ -407,7 +428,7 @@ __attribute__((target("avx2,popcnt"))) static size_t encode_avx2(
 size_t rans_encode(struct rans *r, const uint8_t *sym, const uint8_t *ctx, size_t n, uint8_t *out, size_t cap)
 {
 	uint8_t *p = out, *end = out + cap;
-	struct encoding e = { .p = end,
+	struct rans_encoding e = { .p = end,
 		.enc = (const uint64_t(*)[256])r->enc,
 		.sym = sym,
 		.ctx = ctx,
@@ -420,14 +441,15 @@ size_t rans_encode(struct rans *r, const uint8_t *sym, const uint8_t *ctx, size_
 	if (escapes.any) {
 		if (cap < (size_t)RANS_ESCAPES_HEAD + escapes.often)
 			return 0;
-		p = put_escapes(r, &escapes, sym, ctx, n, p);
+		p = e.escaped = put_escapes_head(&escapes, p);
 	}
 	for (unsigned c = 0; c < r->contexts; c++) {
 		bool some = escapes.any && escapes.taken[c] > 0;
 		uint32_t weight[256];
 		uint16_t freq[256];
 
-		for (unsigned s = 0; s < 256; s++)
+		memset(weight, 0, sizeof weight);
+		for (unsigned s = r->lo; s <= r->hi; s++)
 			weight[s] = some && r->rare[c][s] ? 0 : weight_of(r->count[c][s]);
 		if (some)
 			weight[escapes.symbol] = weight_of(escapes.taken[c]);
@@ -436,9 +458,9 @@ size_t rans_encode(struct rans *r, const uint8_t *sym, const uint8_t *ctx, size_
 			return 0;
 		rans_share_out(weight, e.bits, freq);
 		make_encoder(r->enc[c], freq);
-		for (unsigned s = 0; some && s < 256; s++)
+		for (unsigned s = r->lo; some && s <= r->hi; s++)
 			if (r->rare[c][s])
-				r->enc[c][s] = r->enc[c][escapes.symbol];
+				r->enc[c][s] = r->enc[c][escapes.symbol] | UINT64_C(1) << RANS_ESCAPED_AT;
 	}
 	if ((size_t)(end - p) < 4 * e.lanes)
 		return 0;
@@ -446,10 +468,11 @@ size_t rans_encode(struct rans *r, const uint8_t *sym, const uint8_t *ctx, size_
 	for (unsigned l = 0; l < e.lanes; l++)
 		e.x[l] = RANS_STATE_LOW;
 #if defined __x86_64__
-	if (r->simd && e.lanes == RANS_LANES_WIDE) {
+	if (r->simd != RANS_PLAIN && e.lanes == RANS_LANES_WIDE) {
 		left = encode_plain(&e, left, n - n % RANS_LANES_WIDE);
 		if (left % RANS_LANES_WIDE == 0)
-			left = encode_avx2(&e, (const uint8_t(*)[16])r->close, left);
+			left = r->simd == RANS_AVX512 ? rans_encode_avx512(&e, left)
+						      : encode_avx2(&e, (const uint8_t(*)[16])r->close, left);
 	}
 #endif
 	if (encode_plain(&e, left, 0) > 0)

@@ -46,6 +46,22 @@ static inline uint32_t token_of_8(uint64_t u)
 	return 2 * (m < 4 ? (uint32_t)m : 2 * (len - 1) + (uint32_t)(m >> (len - 2) & 1)) + (uint32_t)(u & 1);
 }
 
+/*
+ * log2 v: the exponent of v as a float, and of its mantissa a polynomial, right at both ends.  Of 0:
+ * something.
+ */
+static inline float log2_of(int32_t v)
+{
+	union {
+		float f;
+		int32_t bits;
+	} whole = { .f = (float)v }, part = { .bits = (whole.bits & 0x7fffff) | 0x3f800000 };
+	float x = part.f - 1;
+
+	return (float)((whole.bits >> 23) - 127) +
+	       x * (1.4387256f + x * (-0.6777835f + x * (0.3211882f + x * -0.0821303f)));
+}
+
 #define token_of_1(u) (u)
 #define token_of_2(u) token_of_4(u)
 

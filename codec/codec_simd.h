@@ -27,7 +27,11 @@ struct codec_loops {
 	/* n elements to planes[p * n + i] = byte p of element i, and back */
 	void (*split[4])(const uint8_t *x, size_t n, uint8_t *planes);
 	void (*merge[4])(const uint8_t *planes, size_t n, uint8_t *x);
-	void (*rotate[4])(const uint8_t *x, size_t n, uint8_t *u);
+	/*
+	 * the bits that are set anywhere among the values it makes; *changing: those that are not always the
+	 * same
+	 */
+	uint64_t (*rotate[4])(const uint8_t *x, size_t n, uint8_t *u, uint64_t *changing);
 	void (*unrotate[4])(const uint8_t *u, size_t n, uint8_t *x);
 	/*
 	 * Rotated floats without `drop` low mantissa bits, and without the lowest bit, the sign, unless
@@ -39,8 +43,6 @@ struct codec_loops {
 	/* ordered: floats. */
 	void (*difference[4])(const uint8_t *x, const uint8_t *b, size_t n, bool ordered, uint8_t *u);
 	void (*sum[4])(const uint8_t *u, const uint8_t *b, size_t n, bool ordered, uint8_t *x);
-	/* the bits that are set anywhere among n >= 1 values; *changing: those that are not always the same */
-	uint64_t (*bits_used[4])(const uint8_t *u, size_t n, uint64_t *changing);
 	/* tokens of the two schemes of codec_bins.h */
 	void (*length_token[4])(const uint8_t *u, size_t n, uint8_t *token);
 	void (*float_token[4])(const uint8_t *u, size_t n, unsigned shift, unsigned first, uint8_t *token);
@@ -50,6 +52,11 @@ struct codec_loops {
 	/* ctx[i] = min(31, max(0, part + column[i] - 2 * exponent)) */
 	void (*scale_context[4])(const uint8_t *x, size_t n, unsigned shift, int part, const uint8_t *column,
 			uint8_t *ctx);
+	/*
+	 * The sum of count * log2(count), counts below 2^24, to 1 / 8000 of a bit a symbol; *seen: how many
+	 * are not 0.  The same on all machines.
+	 */
+	double (*weigh)(const uint32_t count[256], unsigned *seen);
 };
 
 extern const struct codec_loops codec_loops_plain;

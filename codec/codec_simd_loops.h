@@ -6,7 +6,7 @@
  *   LOOPS_TABLE    the table that this defines, and LOOPS_LINKAGE before it
  */
 
-#define LOOPS_OF(W, U)                                                                                       \
+#define LOOPS_OF(W, U, T)                                                                                    \
 	LOOPS_TARGET static void LOOPS(split##W)(const uint8_t *x, size_t n, uint8_t *planes)                \
 	{                                                                                                    \
 		for (size_t i = 0; i < n; i++)                                                               \
@@ -19,13 +19,23 @@
 			for (unsigned p = 0; p < W; p++)                                                     \
 				x[W * i + p] = planes[p * n + i];                                            \
 	}                                                                                                    \
-	LOOPS_TARGET static void LOOPS(rotate##W)(const uint8_t *x, size_t n, uint8_t *u)                    \
+	LOOPS_TARGET static uint64_t LOOPS(rotate##W)(                                                       \
+			const uint8_t *x, size_t n, uint8_t *u, uint64_t *changing)                          \
 	{                                                                                                    \
 		const load##W *from = (const load##W *)x;                                                    \
 		load##W *to = (load##W *)u;                                                                  \
+		U used = 0, change = 0, first = n > 0 ? from[0] : 0;                                         \
                                                                                                              \
-		for (size_t i = 0; i < n; i++)                                                               \
-			to[i] = (U)(from[i] << 1 | from[i] >> (8 * W - 1));                                  \
+		first = (U)(first << 1 | first >> (8 * W - 1));                                              \
+		for (size_t i = 0; i < n; i++) {                                                             \
+			U v = (U)(from[i] << 1 | from[i] >> (8 * W - 1));                                    \
+                                                                                                             \
+			to[i] = v;                                                                           \
+			used |= v;                                                                           \
+			change |= (U)(v ^ first);                                                            \
+		}                                                                                            \
+		*changing = change;                                                                          \
+		return used;                                                                                 \
 	}                                                                                                    \
 	LOOPS_TARGET static void LOOPS(unrotate##W)(const uint8_t *u, size_t n, uint8_t *x)                  \
 	{                                                                                                    \
@@ -80,18 +90,6 @@
 			to[i] = (U)(ox ^ ((U) - (U)(ox >> (8 * W - 1)) & flip) ^ (pb[i] & sign));            \
 		}                                                                                            \
 	}                                                                                                    \
-	LOOPS_TARGET static uint64_t LOOPS(bits_used##W)(const uint8_t *u, size_t n, uint64_t *changing)     \
-	{                                                                                                    \
-		const load##W *from = (const load##W *)u;                                                    \
-		U used = 0, change = 0, first = from[0];                                                     \
-                                                                                                             \
-		for (size_t i = 0; i < n; i++) {                                                             \
-			used |= from[i];                                                                     \
-			change |= (U)(from[i] ^ first);                                                      \
-		}                                                                                            \
-		*changing = change;                                                                          \
-		return used;                                                                                 \
-	}                                                                                                    \
 	LOOPS_TARGET static void LOOPS(length_token##W)(const uint8_t *u, size_t n, uint8_t *token)          \
 	{                                                                                                    \
 		const load##W *from = (const load##W *)u;                                                    \
@@ -103,9 +101,10 @@
 			const uint8_t *u, size_t n, unsigned shift, unsigned first, uint8_t *token)          \
 	{                                                                                                    \
 		const load##W *from = (const load##W *)u;                                                    \
+		const T from_first = (T)first;                                                               \
                                                                                                              \
 		for (size_t i = 0; i < n; i++) {                                                             \
-			uint32_t t = (uint32_t)(from[i] >> shift) - first;                                   \
+			T t = (T)((T)(from[i] >> shift) - from_first);                                       \
                                                                                                              \
 			t = t < BINS_FLOAT_REGULAR ? t : BINS_FLOAT_ESCAPE;                                  \
 			token[i] = (uint8_t)(from[i] == 0 ? BINS_FLOAT_ZERO : t);                            \
@@ -115,12 +114,13 @@
 			unsigned top, unsigned most, uint8_t *ctx)                                           \
 	{                                                                                                    \
 		const load##W *from = (const load##W *)x;                                                    \
+		const T above = (T)top, limit = (T)most;                                                     \
                                                                                                              \
 		for (size_t i = 0; i < n; i++) {                                                             \
-			uint32_t e = (uint32_t)((U)(from[i] << 1) >> shift);                                 \
-			uint32_t c = e < top ? top - e : 0;                                                  \
+			T e = (T)((U)(from[i] << 1) >> shift);                                               \
+			T c = (T)(above - (e < above ? e : above));                                          \
                                                                                                              \
-			ctx[i] = (uint8_t)(c < most ? c : most);                                             \
+			ctx[i] = (uint8_t)(c < limit ? c : limit);                                           \
 		}                                                                                            \
 	}                                                                                                    \
 	LOOPS_TARGET static void LOOPS(scale_context##W)(const uint8_t *x, size_t n, unsigned shift,         \
@@ -136,11 +136,35 @@
 		}                                                                                            \
 	}
 
-LOOPS_OF(1, uint8_t)
-LOOPS_OF(2, uint16_t)
-LOOPS_OF(4, uint32_t)
-LOOPS_OF(8, uint64_t)
+/* T is what tokens and exponents of values of type U are found in */
+LOOPS_OF(1, uint8_t, uint32_t)
+LOOPS_OF(2, uint16_t, uint16_t)
+LOOPS_OF(4, uint32_t, uint32_t)
+LOOPS_OF(8, uint64_t, uint32_t)
 #undef LOOPS_OF
+
+LOOPS_TARGET static double LOOPS(weigh)(const uint32_t count[256], unsigned *seen)
+{
+	enum { PARTS = 8 };
+	float sum[PARTS] = { 0 };
+	double all = 0;
+	uint32_t some[PARTS] = { 0 };
+
+	for (unsigned s = 0; s < 256; s += PARTS) {
+		for (unsigned k = 0; k < PARTS; k++) {
+			int32_t v = (int32_t)count[s + k];
+
+			sum[k] += (float)v * log2_of(v);
+			some[k] += v != 0;
+		}
+	}
+	*seen = 0;
+	for (unsigned k = 0; k < PARTS; k++) {
+		all += (double)sum[k];
+		*seen += some[k];
+	}
+	return all;
+}
 
 #define LOOPS_ROW(name)                                                                                      \
 	{                                                                                                    \
@@ -156,10 +180,10 @@ LOOPS_LINKAGE const struct codec_loops LOOPS_TABLE = {
 	.stretch = LOOPS_ROW(stretch),
 	.difference = LOOPS_ROW(difference),
 	.sum = LOOPS_ROW(sum),
-	.bits_used = LOOPS_ROW(bits_used),
 	.length_token = LOOPS_ROW(length_token),
 	.float_token = LOOPS_ROW(float_token),
 	.exponent_context = LOOPS_ROW(exponent_context),
 	.scale_context = LOOPS_ROW(scale_context),
+	.weigh = LOOPS(weigh),
 };
 #undef LOOPS_ROW

@@ -11,6 +11,7 @@
 enum {
 	SLACK = 64,
 	SCALE_CENTRE = 128,
+	LOOK_PIECE = 16, /* elements */
 	SCALED_MIN = 1 << 14, /* elements for which side information and 32 tables are worth a try */
 };
 
@@ -57,6 +58,22 @@ void codec_work_release(struct codec_work *w)
 	memset(w, 0, sizeof *w);
 }
 
+uint32_t codec_count_exponents(const uint8_t *elements, size_t n, const struct codec_layout *lay, size_t some,
+		uint32_t *count)
+{
+	/* one piece after the other where all are looked at */
+	size_t pieces = (n < some ? n : some) / LOOK_PIECE + 1;
+	uint32_t seen = 0;
+
+	for (size_t k = 0; k < pieces; k++) {
+		size_t from = n * k / pieces, end = n * (k + 1) / pieces;
+
+		for (size_t i = from; i < end && i < from + LOOK_PIECE; i++, seen++)
+			count[codec_exponent(elements + (i << lay->lg), lay)]++;
+	}
+	return seen;
+}
+
 /* ---- numbers ---------------------------------------------------------------------------------------------------- */
 
 static size_t low_size(const struct codec_work *w)
@@ -80,9 +97,9 @@ size_t codec_numbers_encode(struct codec_work *w, const uint8_t *ctx, unsigned c
 {
 	size_t stream = codec_numbers_estimate(w, ctx, contexts, n), low = low_size(w);
 
-	if (cap < stream || cap < low + 16)
+	if (cap < stream || cap < low + 8 + BINS_SLACK)
 		return 0;
-	stream = rans_encode(w->rans, w->token, ctx, n, out + 4, cap - low - 12);
+	stream = rans_encode(w->rans, w->token, ctx, n, out + 4, cap - low - 4 - BINS_SLACK);
 	if (stream == 0)
 		return 0;
 	codec_put32(out, (uint32_t)stream);

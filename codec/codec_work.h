@@ -125,6 +125,13 @@ static inline uint32_t codec_get32(const uint8_t *p)
 	return codec_get16(p) | codec_get16(p + 2) << 16;
 }
 
+/*
+ * Adds to count[exponent] for about `some` of n elements, all if they are fewer: in pieces, since what lies
+ * far apart takes a look at the memory each.  How many that were.
+ */
+uint32_t codec_count_exponents(const uint8_t *elements, size_t n, const struct codec_layout *lay, size_t some,
+		uint32_t *count);
+
 /* The exponent of the float at p, a field of that many bits under the sign. */
 static inline unsigned codec_exponent(const uint8_t *p, const struct codec_layout *lay)
 {

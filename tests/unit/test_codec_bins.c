@@ -26,9 +26,23 @@ static const struct scheme schemes[] = {
 	{ "differences of 64 bits", 3, 0, 0, 0, 9 },
 	{ "bfloat16", 1, 8, 16, 4 * 100, 0 },
 	{ "bfloat16, escapes and zeros", 1, 8, 16, 4 * 100, 30 },
+	{ "bfloat16, zeros everywhere", 1, 8, 16, 4 * 100, 2 },
+	{ "bfloat16 that was float8", 1, 5, 8, 0, 0 },
+	{ "a bit of 16", 1, 8, 11, 4 * 100, 0 },
+	{ "no bit of 16", 1, 8, 10, 4 * 100, 40 },
 	{ "half, signs left out", 1, 5, 15, 0, 0 },
 	{ "fp32", 2, 8, 32, 4 * 100, 0 },
 	{ "fp32, escapes and zeros", 2, 8, 32, 4 * 100, 30 },
+	{ "fp32, few zeros", 2, 8, 32, 4 * 100, 400 },
+	{ "a bit of 32", 2, 8, 11, 4 * 100, 0 },
+	{ "no bit of 32", 2, 8, 10, 4 * 100, 40 },
+	{ "28 bits of 32", 2, 2, 32, 0, 0 },
+	{ "25 bits of 32", 2, 5, 32, 0, 0 },
+	{ "24 bits of 32", 2, 6, 32, 4 * 10, 100 },
+	{ "12 bits of 16", 1, 2, 16, 0, 0 },
+	{ "11 bits of 16", 1, 3, 16, 0, 0 },
+	{ "10 bits of 16", 1, 4, 16, 0, 0 },
+	{ "9 bits of 16", 1, 5, 16, 0, 50 },
 	{ "fp32 that was bfloat16", 2, 8, 16, 4 * 90, 10 },
 	{ "fp32 of the greatest exponents", 2, 8, 31, 4 * 250, 50 },
 	{ "fp64", 3, 11, 64, 4 * 1000, 30 },
@@ -39,6 +53,7 @@ static void fill(const struct scheme *s, struct bins *b, uint8_t *u, uint8_t *to
 {
 	const struct codec_loops *loops = codec_loops();
 	unsigned bits = s->exponent_bits ? s->wide : 8u << s->lg, low = bits - s->exponent_bits - 2;
+	uint64_t own = s->exponent_bits >= 3 ? 20 : 4u << s->exponent_bits;
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t v = data_random();
@@ -46,7 +61,7 @@ static void fill(const struct scheme *s, struct bins *b, uint8_t *u, uint8_t *to
 		if (s->odd != 0 && data_random() % s->odd == 0)
 			v = data_random() % 2 ? 0 : v >> (64 - bits);
 		else if (s->exponent_bits != 0)
-			v = ((s->first + v % 20) << low) + (v >> 32 & ((UINT64_C(1) << low) - 1));
+			v = ((s->first + v % own) << low) + (v >> 32 & ((UINT64_C(1) << low) - 1));
 		else
 			v >>= 64 - bits + data_random() % (bits / 2);
 		memcpy(u + (i << s->lg), &v, (size_t)1 << s->lg);
@@ -68,7 +83,7 @@ static void both_ways(void **state)
 
 		for (size_t n = 0; n < MANY; n += n < 70 ? 1 : 701) {
 			uint8_t *u = malloc((n << s->lg) + 1), *token = malloc(n + 1), *back, *exact;
-			uint8_t out[2][8 * MANY + 8];
+			uint8_t out[2][8 * MANY + BINS_SLACK];
 			uint32_t count[256] = { 0 };
 			struct bins b;
 			size_t len;

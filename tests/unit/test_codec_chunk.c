@@ -69,6 +69,14 @@ static void fill_text(uint8_t *p, size_t n)
 			p[i++] = (uint8_t)*w;
 }
 
+/* Floats of which each row is the same: as numbers they cost what any do. */
+static void fill_rows(uint8_t *p, size_t n)
+{
+	fill_floats(p, n < 240 ? n : 240);
+	for (size_t i = 240; i < n; i++)
+		p[i] = p[i - 240];
+}
+
 /* Every byte as often as any other, and yet there is nothing to it. */
 static void fill_ramp(uint8_t *p, size_t n)
 {
@@ -90,6 +98,7 @@ static const struct {
 	{ "nearly zeros", fill_nearly, CODEC_ZSTD, 100 },
 	{ "noise", fill_noise, CODEC_RAW, 256 << 10 },
 	{ "floats", fill_floats, CODEC_FLOATS, 211 << 10 },
+	{ "floats, rows again", fill_rows, CODEC_ZSTD, 4000 },
 	{ "text", fill_text, CODEC_ZSTD, 90 << 10 },
 	{ "ramp", fill_ramp, CODEC_ZSTD, 2000 },
 };
