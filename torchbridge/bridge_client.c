@@ -417,6 +417,9 @@ void bridge_client_reap(struct bridge_client *c, unsigned idle_s)
 		return;
 	if (c->ready && now_ms() - c->used_ms >= (int64_t)idle_s * 1000)
 		give_up(c);
+	/* Whoever had it started may not have waited, and nobody came since. */
+	if (c->helper.pid != 0 && !c->ready && now_ms() - c->started_ms > START_MAX_MS)
+		give_up(c);
 	end(c);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "codec/ckpt_error.h"
 #include "runs_shards.h"
@@ -20,7 +21,9 @@ int bridge_runs_scan(const struct bridge_files *files, const char *root, struct 
 	if (r == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a scan");
 	r->files = *files;
-	rc = runs_walk(files, &r->arena, root, &file, &count);
+	rc = runs_costs_new(&r->costs);
+	if (rc == 0)
+		rc = runs_walk(files, &r->arena, root, &file, &count);
 	if (rc == 0)
 		rc = runs_group(r, file, count);
 	free(file);
@@ -36,6 +39,7 @@ void bridge_runs_free(struct bridge_runs *r)
 	if (r == NULL)
 		return;
 	runs_arena_release(&r->arena);
+	runs_costs_free(r->costs);
 	free(r);
 }
 
@@ -193,6 +197,22 @@ static int open_shards(const struct bridge_runs *r, const struct runs_item *it, 
 	return rc;
 }
 
+/*
+ * The file is not what the scan says of it.  It was replaced; or what is remembered of it is wrong, an older
+ * program having found it out: forgotten, it is found out anew by the next scan.
+ */
+static int misfit(const struct bridge_runs *r, const struct runs_item *it)
+{
+	const struct runs_file *f = it->file;
+
+	if (f->fact->recalled) {
+		runs_fact_forget(&r->files, f->path, f->said);
+		ckpt_log(LOG_NOTICE, "what was remembered of '%s' does not fit it: it is looked at again",
+				f->path);
+	}
+	return ckpt_fail(ESTALE, "\"%s\" is not what it was when it was scanned", f->path);
+}
+
 int bridge_runs_open(const struct bridge_runs *r, size_t run, size_t experience, size_t component,
 		struct bridge_layout **out)
 {
@@ -211,7 +231,7 @@ int bridge_runs_open(const struct bridge_runs *r, size_t run, size_t experience,
 		if (rc < 0)
 			return rc;
 		if (bridge_doc_torch(d) == NULL)
-			rc = ckpt_fail(EBADMSG, "\"%s\" is another file than it was", it->file->path);
+			rc = -ESTALE;
 		else if (it->part->how == RUNS_SHARDS)
 			rc = open_shards(r, it, d, &l);
 		else
@@ -220,8 +240,10 @@ int bridge_runs_open(const struct bridge_runs *r, size_t run, size_t experience,
 	}
 	if (rc == 0 && bridge_layout_size(l) != it->pub.size) {
 		bridge_layout_free(l);
-		rc = ckpt_fail(ESTALE, "\"%s\" has changed", it->file->path);
+		rc = -ESTALE;
 	}
+	if (rc == -ESTALE)
+		return misfit(r, it);
 	if (rc == 0)
 		*out = l;
 	return rc;

@@ -19,7 +19,7 @@
 #include "bridge_layout.h"
 
 enum {
-	BRIDGE_FACTS = 2,
+	BRIDGE_FACTS = 3,
 	BRIDGE_REPORT_READ = 16 << 20
 }; /* raised when what facts hold, or how they are written, changes */
 
@@ -37,11 +37,20 @@ struct bridge_files {
 	int (*doc)(void *arg, const char *path, const struct bridge_doc **out);
 	void (*put)(void *arg, const struct bridge_doc *d);
 	int64_t (*read)(void *arg, const char *path, uint64_t off, void *buf, size_t len);
-	/* Remembered bytes of a file's present content: -ENOENT when there are none. *out is malloc()ed. */
+	/*
+	 * Remembered bytes of a file's present content: -ENOENT when there are none. *out is malloc()ed. No bytes
+	 * are remembered in place of what was wrong.
+	 */
 	int (*recall)(void *arg, const char *path, const char *key, uint8_t **out, size_t *len);
 	void (*remember)(void *arg, const char *path, const char *key, const void *p, size_t len);
 	/* Stored bytes of a file beside its size, for the report; may be NULL. */
 	int (*cost)(void *arg, const char *path, uint64_t *stored);
+	/*
+	 * The same of each of `groups` groups of files, path[i] being in group[i]: what files of a group share
+	 * counts once. Files that are gone count nothing. May be NULL.
+	 */
+	int (*cost_together)(void *arg, const char *const *path, const uint32_t *group, size_t n, uint32_t groups,
+			uint64_t *stored);
 };
 
 struct bridge_runs; /* a scan of one tree, or of a part of it */
@@ -128,7 +137,7 @@ const struct bridge_metric *bridge_runs_metric(const struct bridge_runs *r, size
 
 /*
  * The content of a component that is not whole, in its sources' numbers. -EINVAL: it is whole; -ESTALE: its
- * file is another one by now (scan again).
+ * file is another one by now, or what was remembered of it was wrong, and is forgotten (scan again).
  */
 int bridge_runs_open(const struct bridge_runs *r, size_t run, size_t experience, size_t component,
 		struct bridge_layout **out);

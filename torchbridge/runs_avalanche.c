@@ -90,7 +90,7 @@ int runs_facts_avalanche(
 {
 	const struct torch_object *o = torch_file_object(f);
 	uint32_t strategy = torch_lookup(o, root, "strategy"), model = under(o, strategy, "model");
-	uint32_t evaluator = under(o, strategy, "evaluator"), metrics, pairs[4];
+	uint32_t evaluator = under(o, strategy, "evaluator"), metrics, all, pairs[4];
 	struct torch_iter it;
 	struct torch_item item;
 	struct plugins p;
@@ -113,13 +113,14 @@ int runs_facts_avalanche(
 	if (rc == 0)
 		rc = lay(m, f, r, RUNS_REPLAY, RUNS_PART, "strategy.plugins: storage_policy",
 				of_plugins(o, &p, "storage_policy"));
-	metrics = under(o, evaluator, "all_metric_results");
-	if (metrics == PICKLE_NIL)
+	metrics = all = under(o, evaluator, "all_metric_results");
+	if (metrics == PICKLE_NIL) /* with collect_all=False */
 		metrics = under(o, evaluator, "last_metric_results");
 	if (rc == 0 && metrics != PICKLE_NIL) {
 		rc = lay(m, f, r, RUNS_METRICS, RUNS_TEXT, "strategy.evaluator", metrics);
 		if (rc == 0)
-			rc = runs_collect(m, f, r, metrics, "");
+			rc = all != PICKLE_NIL ? runs_avalanche_metrics(m, f, r, strategy, all)
+					       : runs_collect(m, f, r, metrics, "");
 	}
 	if (rc == 0)
 		rc = lay(m, f, r, RUNS_RNG, RUNS_PART, "rng_manager",

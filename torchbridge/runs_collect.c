@@ -6,7 +6,7 @@
  *   [[0.9], [0.8, 0.9], ...]    an accuracy matrix: row i after experience i, column k on experience k
  *   {"loss": .., "acc": ..}     each by its name, "a/b" where dicts lie in dicts
  *
- * Avalanche keeps ([experience, ...], [value, ...]) under each name.
+ * A pair ([x, ...], [value, ...]) is a history, too.
  */
 #include "runs_internal.h"
 
@@ -20,8 +20,7 @@
 
 enum { NAME_MAX_LEN = 200, NUMBERS_MAX = 1 << 16, MATRIX_MAX = RUNS_MATRIX_MAX, COLLECT_DEPTH = 6 };
 
-/* All items of a list as numbers: *out is malloc()ed. False when one is none, or there are none. */
-static bool numbers(
+bool runs_numbers(
 		const struct torch_file *f, struct runs_reader *r, uint32_t ref, double **out, size_t *count)
 {
 	const struct torch_object *o = torch_file_object(f);
@@ -108,7 +107,7 @@ static int matrix(struct runs_making *m, const struct torch_file *f, struct runs
 	rows = items(o, ref, row, MATRIX_MAX);
 	if (rows == 0 || rows > MATRIX_MAX)
 		goto done;
-	for (; i < rows && numbers(f, r, row[i], &v[i], &width[i]); i++)
+	for (; i < rows && runs_numbers(f, r, row[i], &v[i], &width[i]); i++)
 		stride = width[i] > stride ? width[i] : stride;
 	if (i < rows || stride > MATRIX_MAX)
 		goto done;
@@ -132,7 +131,7 @@ done:
 	return rc;
 }
 
-/* ([x, ...], [value, ...]): by experience, as Avalanche's all_metric_results. */
+/* ([x, ...], [value, ...]): one value an experience. */
 static int pairs(struct runs_making *m, const struct torch_file *f, struct runs_reader *r, uint32_t ref,
 		const char *name)
 {
@@ -144,7 +143,7 @@ static int pairs(struct runs_making *m, const struct torch_file *f, struct runs_
 	if (torch_kind_of(torch_file_object(f), ref) != TORCH_IS_TUPLE ||
 			items(torch_file_object(f), ref, side, 2) != 2)
 		return 0;
-	if (numbers(f, r, side[0], &x, &n) && numbers(f, r, side[1], &v, &k) && n == k) {
+	if (runs_numbers(f, r, side[0], &x, &n) && runs_numbers(f, r, side[1], &v, &k) && n == k) {
 		for (size_t i = 0; i < n && rc == 0; i++) {
 			struct runs_record record = { .value = v[i],
 				.back = (int64_t)(n - 1 - i),
@@ -174,7 +173,7 @@ static int flat(struct runs_making *m, const struct torch_file *f, struct runs_r
 		rc = runs_add_scalar(m, name, one);
 		return rc < 0 ? rc : 1;
 	}
-	if (numbers(f, r, ref, &v, &n)) {
+	if (runs_numbers(f, r, ref, &v, &n)) {
 		for (size_t i = 0; i < n && rc == 0; i++) {
 			struct runs_record record = { .value = v[i],
 				.back = (int64_t)(n - 1 - i),

@@ -200,6 +200,18 @@ static void remember(const struct bridge_files *files, const char *path, const s
 	byte_buf_release(&bytes);
 }
 
+void runs_fact_forget(const struct bridge_files *files, const char *path, const struct runs_name *name)
+{
+	static const char *const what[] = { "fact", "history" };
+	char key[48];
+
+	/* No bytes are no fact. */
+	for (size_t i = 0; i < sizeof what / sizeof what[0]; i++) {
+		key_of(name, what[i], key);
+		files->remember(files->arg, path, key, "", 0);
+	}
+}
+
 int runs_fact_of(const struct bridge_files *files, struct runs_arena *a, const char *path,
 		const struct runs_name *name, uint64_t size, const struct runs_fact **out)
 {
@@ -219,6 +231,7 @@ int runs_fact_of(const struct bridge_files *files, struct runs_arena *a, const c
 		rc = runs_fact_read(a, p, len, f);
 		free(p);
 		if (rc == 0) {
+			f->recalled = true;
 			*out = f;
 			return 0;
 		}

@@ -140,6 +140,12 @@ struct runs_file *runs_model_file(const struct runs_experience *e)
 	return model_in(e->file, e->files);
 }
 
+/* A symlink among files that are experiences of their own; in an experience's directory it is one of many. */
+static bool is_link(const struct group *g)
+{
+	return !g->dir && g->file[0]->link;
+}
+
 /* Whether one is the other by another name: a hard link, or a symlink, or of equal tensors. */
 static int same(struct grouping *s, const struct group *a, const struct group *b)
 {
@@ -165,7 +171,7 @@ static int find_best(struct grouping *s)
 		for (size_t k = s->groups; k-- > 0 && rc == 0;) { /* the newest first */
 			struct group *g = &s->group[k];
 
-			if (k == i || g->best || g->last || g->aside || g->gone || g->file[0]->link)
+			if (k == i || g->best || g->last || g->aside || g->gone || is_link(g))
 				continue;
 			if (b->said_number && g->number == b->number)
 				named = g;
@@ -181,7 +187,7 @@ static int find_best(struct grouping *s)
 			named->best = true;
 			b->gone = true;
 			/* Of several that are called best the first that is found counts. */
-		} else if (b->file[0]->link) {
+		} else if (is_link(b)) {
 			b->gone = true;
 		} else {
 			for (size_t k = 0; k < s->groups; k++)
@@ -337,7 +343,7 @@ static int experiences(struct grouping *s, struct runs_run *run)
 		while (end < s->groups && s->group[i].number != RUNS_NONE &&
 				s->group[end].number == s->group[i].number)
 			end++;
-		if (!s->group[i].file[0]->link)
+		if (!is_link(&s->group[i]))
 			rc = fill(s, &run->experience[n++], &s->group[i], end - i);
 		i = end;
 	}
@@ -404,6 +410,11 @@ static unsigned mask(const struct runs_experience *e)
 	for (size_t i = 0; i < e->pub.components; i++)
 		if (e->item[i].component <= RUNS_OPTIMIZER)
 			m |= 1u << e->item[i].component;
+	/* A link is no component here, but nothing is missing where it is. */
+	for (size_t i = 0; i < e->files; i++)
+		if (e->file[i]->link && e->file[i]->said->role == RUNS_COMPONENT &&
+				e->file[i]->said->component <= RUNS_OPTIMIZER)
+			m |= 1u << e->file[i]->said->component;
 	return m;
 }
 

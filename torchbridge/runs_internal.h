@@ -197,6 +197,7 @@ struct runs_fact {
 	uint8_t state, kind;
 	int8_t framework;                /* -1: nothing about it */
 	bool has_history;                /* runs_history() has something */
+	bool recalled;                   /* it was remembered, and not found out now; not written */
 	int64_t experience, epoch, step; /* RUNS_NONE */
 	uint64_t shape;       /* of the model's tensors: names, dtypes, sizes; 0: there is no model */
 	const char *why;      /* of a torn one; else "" */
@@ -237,6 +238,8 @@ int runs_fact_of(const struct bridge_files *files, struct runs_arena *a, const c
 		const struct runs_name *name, uint64_t size, const struct runs_fact **out);
 int runs_history_of(const struct bridge_files *files, struct runs_arena *a, const char *path,
 		const struct runs_name *name, uint64_t size, struct runs_history *out);
+/* What is remembered of a file was seen to be wrong: it is found out again when it is asked for. */
+void runs_fact_forget(const struct bridge_files *files, const char *path, const struct runs_name *name);
 
 /* Facts as bytes. Reading: -EBADMSG for bytes that are none. */
 int runs_fact_write(const struct runs_fact *f, struct byte_buf *out);
@@ -266,6 +269,11 @@ int runs_collect(struct runs_making *m, const struct torch_file *f, struct runs_
 		const char *name);
 /* A number: INT, FLOAT, BOOL, numpy scalar, tensor of one element. False: it is none. */
 bool runs_number(const struct torch_file *f, struct runs_reader *r, uint32_t ref, double *out);
+/*
+ * All items of a list or tuple as numbers: *out is malloc()ed. False when one is none, or there are none or too many.
+ */
+bool runs_numbers(
+		const struct torch_file *f, struct runs_reader *r, uint32_t ref, double **out, size_t *count);
 /* An accuracy matrix, row i being recorded `rows - 1 - i` experiences before the file's own. */
 int runs_add_matrix(struct runs_making *m, const char *name, const double *v, size_t rows,
 		const size_t *width, size_t stride);
@@ -312,7 +320,10 @@ int runs_dict_layout(const struct runs_tensor *t, size_t tensors, const struct r
 bool runs_is_module(const struct torch_object *o, uint32_t ref);
 int runs_module_layout(
 		const struct torch_file *f, uint32_t ref, struct runs_reader *r, struct bridge_layout **out);
-/* A component's layout, made from its file's document. RUNS_WHOLE and RUNS_SHARDS are others' affair. */
+/*
+ * A component's layout, made from its file's document. RUNS_WHOLE and RUNS_SHARDS are others' affair.
+ * -ESTALE: there is no such part in the file.
+ */
 int runs_part_layout(const struct torch_file *f, const struct runs_part *p, struct runs_reader *r,
 		struct bridge_layout **out);
 
@@ -371,7 +382,16 @@ struct bridge_runs {
 	struct runs_arena arena;
 	struct runs_run *run;
 	size_t runs;
+	struct runs_costs *costs; /* made at the first question */
 };
+
+/*
+ * Stored bytes of a run's files, what they share counted once. Asked of the host for all runs at once, when the
+ * first report is made. -ENOTSUP: the host does not say; else its errors.
+ */
+int runs_costs_new(struct runs_costs **out);
+void runs_costs_free(struct runs_costs *c);
+int runs_stored(const struct bridge_runs *r, size_t run, uint64_t *out);
 
 /* Walks the tree: *out is malloc()ed, an array of pointers into the arena. */
 int runs_walk(const struct bridge_files *files, struct runs_arena *a, const char *root,

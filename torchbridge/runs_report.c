@@ -25,15 +25,17 @@ struct share {
 
 struct sums {
 	struct share component[RUNS_COMPONENTS];
-	uint64_t raw, stored; /* of the files */
+	uint64_t raw, stored; /* of the files; what they share is stored once */
 	uint64_t youngest;
 	size_t torn;
-	bool known;                       /* stored is */
+	bool known, all_known;            /* what each experience costs, what all cost together */
 	uint64_t *file_raw, *file_stored; /* of each experience */
 };
 
 static int sum(const struct bridge_runs *r, const struct runs_run *run, struct sums *s)
 {
+	int rc;
+
 	s->file_raw = calloc(run->pub.experiences + 1, sizeof *s->file_raw);
 	s->file_stored = calloc(run->pub.experiences + 1, sizeof *s->file_stored);
 	if (s->file_raw == NULL || s->file_stored == NULL)
@@ -60,9 +62,10 @@ static int sum(const struct bridge_runs *r, const struct runs_run *run, struct s
 			s->file_stored[i] += stored;
 		}
 		s->raw += s->file_raw[i];
-		s->stored += s->file_stored[i];
 	}
-	return 0;
+	rc = runs_stored(r, (size_t)(run - r->run), &s->stored);
+	s->all_known = rc == 0;
+	return rc == -ENOMEM ? rc : 0;
 }
 
 static int put_time(struct byte_buf *out, uint64_t ns, bool clock)
@@ -119,6 +122,11 @@ static int metric_cards(const struct runs_run *run, struct byte_buf *out)
 		for (size_t i = 0; i < run->names && name == NULL; i++)
 			if (strcmp(run->name[i], wanted[k]) == 0)
 				name = run->name[i];
+	if (name == NULL)
+		name = run->mean; /* of a matrix, by its framework's name */
+	for (size_t i = 0; i < run->names && name == NULL; i++)
+		if (strcasestr(run->name[i], "acc") != NULL)
+			name = run->name[i];
 	if (name == NULL && run->names > 0)
 		name = run->name[0];
 	for (size_t i = 0; i < run->names; i++)
@@ -169,10 +177,10 @@ static int cards(const struct runs_run *run, const struct sums *s, struct byte_b
 	if (rc == 0)
 		rc = card(out, "Size of its files", &v, "");
 	v.len = 0;
-	if (rc == 0 && s->known) {
+	if (rc == 0 && s->all_known) {
 		rc = runs_put_bytes(&v, s->stored);
 		if (rc == 0 && s->raw > 0)
-			rc = byte_buf_format(&more, "%.1f %% of that: the rest is shared or compressed",
+			rc = byte_buf_format(&more, "%.1f %% of that: what experiences share counts once",
 					100.0 * (double)s->stored / (double)s->raw);
 		if (rc == 0)
 			rc = byte_buf_put(&more, "", 1);

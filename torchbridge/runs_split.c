@@ -60,7 +60,7 @@ int runs_part_layout(const struct torch_file *f, const struct runs_part *p, stru
 		struct bridge_layout **out)
 {
 	if (!in_range(f, p))
-		return ckpt_fail(EINVAL, "\"%s\" is no part of \"%s\"", p->name, r->path);
+		return ckpt_fail(ESTALE, "\"%s\" is no part of \"%s\"", p->name, r->path);
 	switch (p->how) {
 	case RUNS_PART:
 		return bridge_view_part(f, p->ref[0], runs_read, r, out);

@@ -158,7 +158,7 @@ static int mark(const struct frame *f, const struct runs_run *run, int64_t which
 			"<path class=\"m\" d=\"M%.1f %.1fV%.1f\"/><text class=\"mt %s\" x=\"%.1f\" "
 			"y=\"%.1f\">%s %lld</text>",
 			x, f->top, f->bottom, x > (f->left + f->right) / 2 ? "e" : "",
-			x > (f->left + f->right) / 2 ? x - 5 : x + 5, f->top + 9, what, (long long)e->number);
+			x > (f->left + f->right) / 2 ? x + 1 : x - 1, f->top - 4, what, (long long)e->number);
 }
 
 static int line(const struct frame *f, const struct runs_run *run, const char *name, int colour,
@@ -295,8 +295,8 @@ static int panel(const struct runs_run *run, int which, unsigned width, struct b
 	}
 	f.left = 52;
 	f.right = width - 14;
-	f.top = y + 12;
-	f.bottom = f.top + HEIGHT - 70;
+	f.top = y + 20;
+	f.bottom = f.top + HEIGHT - 78;
 	if (rc == 0)
 		rc = byte_buf_format(out,
 				"<svg class=\"ck\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %u "

@@ -22,6 +22,10 @@ int runs_lay(struct runs_making *m, const struct torch_file *f, struct runs_read
 int runs_facts_avalanche(
 		struct runs_making *m, const struct torch_file *f, struct runs_reader *r, uint32_t root);
 
+/* Its evaluator's all_metric_results, by experience. */
+int runs_avalanche_metrics(struct runs_making *m, const struct torch_file *f, struct runs_reader *r,
+		uint32_t strategy, uint32_t results);
+
 /* The tensors of a state dict or module, by the names that state_dict() gives them: an array for free(). */
 struct runs_named {
 	char *key; /* of the arena */

@@ -60,16 +60,17 @@ static const char *const generic[] = { "model", "models", "checkpoint", "ckpt", 
 static const struct {
 	const char *first, *second;
 	uint8_t component;
+	bool sure; /* also beside "model": rl_model_replay_buffer_500_steps, the default of Stable-Baselines3 */
 } parts[] = {
-	{ "replay", "buffer", RUNS_REPLAY },
-	{ "rng", "state", RUNS_RNG },
-	{ "optimizer", NULL, RUNS_OPTIMIZER },
-	{ "optim", NULL, RUNS_OPTIMIZER },
-	{ "scheduler", NULL, RUNS_SCHEDULER },
-	{ "buffer", NULL, RUNS_REPLAY },
-	{ "replay", NULL, RUNS_REPLAY },
-	{ "rng", NULL, RUNS_RNG },
-	{ "vecnormalize", NULL, RUNS_OTHER },
+	{ "replay", "buffer", RUNS_REPLAY, true },
+	{ "rng", "state", RUNS_RNG, false },
+	{ "optimizer", NULL, RUNS_OPTIMIZER, false },
+	{ "optim", NULL, RUNS_OPTIMIZER, false },
+	{ "scheduler", NULL, RUNS_SCHEDULER, false },
+	{ "buffer", NULL, RUNS_REPLAY, false },
+	{ "replay", NULL, RUNS_REPLAY, false },
+	{ "rng", NULL, RUNS_RNG, false },
+	{ "vecnormalize", NULL, RUNS_OTHER, true },
 };
 
 static bool is(const struct words *s, const struct word *w, const char *text)
@@ -265,12 +266,13 @@ static void flags(struct words *s, struct runs_name *out)
 
 static void component(struct words *s, struct runs_name *out)
 {
+	bool all = false; /* model_optim_rng: all of them */
+
 	for (size_t i = 0; i < s->n; i++)
-		if (is(s, &s->w[i], "model")) /* model_optim_rng: all of them */
-			return;
+		all |= is(s, &s->w[i], "model");
 	for (size_t i = 0; i < s->n; i++)
 		for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++) {
-			if (s->w[i].used || !is(s, &s->w[i], parts[k].first))
+			if (s->w[i].used || (all && !parts[k].sure) || !is(s, &s->w[i], parts[k].first))
 				continue;
 			if (parts[k].second != NULL &&
 					(i + 1 == s->n || !is(s, &s->w[i + 1], parts[k].second)))

@@ -139,18 +139,33 @@ static void mark_scales(const struct torch_object *o, uint8_t *marks)
 	}
 }
 
-/* "step" of a dict of a dict under "state". The optimizer holds the state: three places up. */
-static uint8_t step_bits(const struct torch_object *o, const struct torch_places *p,
-		const struct torch_place *at, const struct torch_tensor *t, uint32_t *last, bool *last_moves)
+/* What holds the "state" that a dict of a dict under it belongs to: three places up; PICKLE_NIL: nothing. */
+static uint32_t holder(const struct torch_places *p, const struct torch_place *at)
 {
 	uint32_t up = at->parent;
 
+	for (int i = 0; i < 2 && up != PICKLE_NIL; i++)
+		up = torch_place_at(p, up)->parent;
+	return up;
+}
+
+/* momentum_buffer and its kind: a buffer of an optimizer, which goes where its parameter goes. */
+static bool of_optimizer(
+		const struct torch_object *o, const struct torch_places *p, const struct torch_place *at)
+{
+	uint32_t up = holder(p, at);
+
+	return up != PICKLE_NIL && torch_lookup(o, torch_place_at(p, up)->node, "param_groups") != PICKLE_NIL;
+}
+
+/* "step" of a dict of a dict under "state". */
+static uint8_t step_bits(const struct torch_object *o, const struct torch_places *p,
+		const struct torch_place *at, const struct torch_tensor *t, uint32_t *last, bool *last_moves)
+{
+	uint32_t up = holder(p, at);
+
 	if (t->count != 1 || at->relation != TORCH_KEY || !pickle_is_text(torch_graph(o), at->key, "step"))
 		return 0;
-	if (up != PICKLE_NIL)
-		up = torch_place_at(p, up)->parent;
-	if (up != PICKLE_NIL)
-		up = torch_place_at(p, up)->parent;
 	if (up == PICKLE_NIL)
 		return VIEW_STEP;
 	if (*last != up) {
@@ -170,12 +185,15 @@ static void mark_places(
 	for (uint32_t i = 0; i < torch_place_count(p); i++) {
 		const struct torch_place *at = torch_place_at(p, i);
 		const struct torch_tensor *t;
-		uint8_t bits = at->parent != PICKLE_NIL ? below[at->parent] : 0;
+		uint8_t own, bits = at->parent != PICKLE_NIL ? below[at->parent] : 0;
 
 		if ((at->relation == TORCH_KEY || at->relation == TORCH_ATTR) &&
 				pickle_is_text(g, at->key, "state"))
 			bits |= BELOW_STATE;
-		bits |= bits_of_key(g, at);
+		own = bits_of_key(g, at);
+		if ((own & VIEW_REPLAY) != 0 && (bits & BELOW_STATE) != 0 && of_optimizer(o, p, at))
+			own &= (uint8_t)~VIEW_REPLAY;
+		bits |= own;
 		below[i] = bits;
 		if (at->kind == TORCH_IS_STORAGE) {
 			const struct torch_mention *m = torch_mention_of(o, at->node);

@@ -5,7 +5,8 @@
  *            a state of a generator: 5056 (mt19937, torch.get_rng_state()), 16 (CUDA), 808, 816 (old CUDA)
  *   step     one number under "step", below "state", of an optimizer that is neither capturable nor fused
  *            (param_groups)
- *   replay   what lies below a key with "replay" in it, "buffer" or "..._buffer"
+ *   replay   what lies below a key with "replay" in it, "buffer" or "..._buffer", but an optimizer's own
+ *            (momentum_buffer)
  *   scale    scales and zero points of a quantized tensor
  *
  * Keys are those of dicts and names of attributes, without regard to case.  A tensor is what it is by where

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pickle
 import shutil
 import sys
 import time
@@ -144,6 +145,49 @@ def tree():
     check("forgetting", abs(float(table("split")[2]["forgetting"]) - .15) < 1e-9)
 
 
+class Thing:
+    """An object of a library that is not there: a strategy, a plugin, an evaluator."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+def avalanche():
+    """One pickled strategy, in the two layouts of save_checkpoint(): a file overwritten, a file an experience.  Lists of the
+    evaluator are not of one length: two epochs an experience, an evaluation before training, one lost by a resume."""
+    def strategy(n):
+        m, o, _ = trained(n)
+        ends = [10 * (k + 1) for k in range(n)]
+        got = {"Loss_Epoch/train_phase/train_stream/Task000": ([x - d for x in ends for d in (5, 0)],
+                                                               [x + d for x in ends for d in (.5, .25)])}
+        for k in range(3):
+            got["Loss_Exp/eval_phase/test_stream/Task000/Exp%03d" % k] = (list(ends), [1. / x for x in ends])
+            got["Top1_Acc_Exp/eval_phase/test_stream/Task000/Exp%03d" % k] = (
+                [0] + ends, [.1] + [.9 - .1 * (i - k) if i >= k else .1 for i in range(n)])
+        got["Top1_Acc_Stream/eval_phase/test_stream/Task000"] = ([x for x in ends if x != 20],
+                                                                 [x / 100 for x in ends if x != 20])
+        plugins = [Thing(storage_policy={"buffer": torch.arange(12.)}), Thing(importances={"0": torch.ones(3)})]
+        return {"strategy": Thing(model=m, optimizer=o, plugins=plugins, clock=Thing(train_iterations=10 * n),
+                                  evaluator=Thing(all_metric_results=got, loggers=[])),
+                "rng_manager": None, "exp_counter": n}
+
+    for n in (1, 2, 3):
+        d = save(strategy(n), "ava", "each", "checkpoint_%d.pkl" % (n - 1))
+        save(strategy(n), "ava", "one", "checkpoint.pkl")
+    expect("ava/each", "012", "2")
+    expect("ava/one", "3", "3")
+    check("avalanche model", equal(load("ava/one/3/model.pt"), d["strategy"].model.state_dict()))
+    check("avalanche replay", equal(load("ava/one/3/replay.pt"), {"buffer": torch.arange(12.)}))
+    rows = table("ava/each")
+    check("avalanche tasks", [[round(float(r["Top1_Acc_Exp/task_%d" % k]), 6) for k in range(3)] for r in rows] ==
+          [[.9, .1, .1], [.8, .9, .1], [.7, .8, .9]])
+    check("avalanche mean", [round(float(r["Top1_Acc_Exp"]), 6) for r in rows] == [.9, .85, .8])
+    check("avalanche forgetting", [round(float(r["forgetting"] or -1), 6) for r in rows] == [-1, .1, .15])
+    check("avalanche epochs", [float(r["Loss_Epoch"]) for r in rows] == [10.25, 20.25, 30.25])
+    check("avalanche stream", [r["Top1_Acc_Stream"] for r in rows] == ["0.1", "", "0.3"])
+    check("avalanche losses", [float(r["Loss_Exp/task_1"]) for r in rows] == [1 / 10, 1 / 20, 1 / 30])
+
+
 def mammoth():
     stem = "er_seq-cifar10_default_200_1_20260101-120000_0f-1e"
     for t in range(3):
@@ -205,7 +249,9 @@ def others():
     expect("module", "1", "1")
     check("a whole module is its state dict", equal(dict(m.state_dict()), dict(load("module", "1", "model.pt"))))
     parts = {"policy.pth": m.state_dict(), "policy.optimizer.pth": o.state_dict()}
-    with zipfile.ZipFile(path("sb3", "ppo_100_steps.zip"), "w") as z:
+    with open(path("sb3", "rl_model_replay_buffer_100_steps.pkl"), "wb") as f:
+        pickle.dump({"observations": list(range(500))}, f)
+    with zipfile.ZipFile(path("sb3", "rl_model_100_steps.zip"), "w") as z:
         z.writestr("data", json.dumps({"num_timesteps": 100}))
         for name, value in parts.items():
             b = io.BytesIO()
@@ -213,6 +259,7 @@ def others():
             z.writestr(name, b.getvalue())
     expect("sb3", ["100"], "100")
     split("sb3", "100", parts, model="policy.pth", optimizer="policy.optimizer.pth")
+    check("replay buffer", pickle.load(open(os.path.join(runs, "sb3", "100", "replay.pkl"), "rb"))["observations"][499] == 499)
 
 
 def dcp():
@@ -260,6 +307,7 @@ def lightning():
 
 loop()
 tree()
+avalanche()
 mammoth()
 transformers()
 others()

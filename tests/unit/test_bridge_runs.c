@@ -151,6 +151,10 @@ static void names(void **state)
 		{ "iter_2000.pth", 2000, 2000, "", "" },
 		{ "ppo_10000_steps.zip", 10000, 10000, "ppo", "" },
 		{ "ppo_replay_buffer_10000_steps.pkl", 10000, 10000, "ppo", "c" },
+		{ "rl_model_200_steps.zip", 200, 200, "rl", "" },
+		{ "rl_model_replay_buffer_200_steps.pkl", 200, 200, "rl", "c" },
+		{ "rl_model_vecnormalize_200_steps.pkl", 200, 200, "rl", "c" },
+		{ "model_optim_rng.pt", RUNS_NONE, RUNS_NONE, "model_optim_rng", "" },
 		{ "run_20260101-120000.pt", RUNS_NONE, RUNS_NONE, "run_20260101-120000", "" },
 		{ "net_99999999999999999999.pt", RUNS_NONE, RUNS_NONE, "net_99999999999999999999", "" },
 		{ "er_ace_seq-cifar10_d_200_1_20260101-120000_ab-cd_7.pt", 7, RUNS_NONE,
@@ -210,6 +214,35 @@ static void a_tree(void **state)
 	summary(r, "split", "PyTorch 0 1 2 latest=1 best=1");
 	components(r, "split", "0", "model.pt optimizer.pt metrics.json");
 	components(r, "split", "2", "model.pt metrics.json!");
+	bridge_runs_free(r);
+}
+
+/* A link in an experience's directory is one of its files, whatever its name: nothing is hidden by it, or missing. */
+static void linked_files(void **state)
+{
+	struct bridge_runs *r;
+	char to[4096];
+
+	(void)state;
+	put_torch("shared.pt", DATA(P2 OPTIM "."), 0);
+	for (int i = 1; i < 4; i++) {
+		char path[64];
+
+		snprintf(path, sizeof path, "exp/%d/model.pt", i);
+		put_torch(path, DATA(BARE), (uint8_t)i);
+		snprintf(path, sizeof path, i < 3 ? "exp/%d/optimizer.pt" : "exp/%d/aside.pt", i);
+		put_torch(path, DATA(P2 OPTIM "."), 0);
+	}
+	full("exp/2/a_link.pt", to);
+	assert_int_equal(symlink("model.pt", to), 0);
+	full("exp/3/a_link.pt", to);
+	assert_int_equal(symlink("nowhere.pt", to), 0);
+	full("exp/3/optimizer.pt", to);
+	assert_int_equal(symlink("../../shared.pt", to), 0);
+	r = scan();
+	summary(r, "exp", "PyTorch 1 2 3 latest=3 best=-");
+	components(r, "exp", "2", "model.pt optimizer.pt");
+	components(r, "exp", "3", "model.pt aside.pt");
 	bridge_runs_free(r);
 }
 
@@ -537,6 +570,7 @@ int main(void)
 		TEST(a_loop),
 		TEST(a_tree),
 		TEST(forgetting),
+		TEST(linked_files),
 		TEST(lists),
 		TEST(lightning),
 		TEST(transformers),

@@ -98,6 +98,10 @@ static void policy(void **state)
 			48, "cpu" },
 		{ "_buffers", DATA(BESIDE(STR("\x08", "_buffers") "}" STR("\1", "x") VECTOR(PID_ON(FLOAT, "1", CPU, "K\x0c"),
 				"K\x0c") "s")), 48, "cuda:1" },
+		{ "momentum", DATA(BESIDE(STR("\x09", "optimizer") "}(" STR("\5", "state") "}K\0}" STR("\x0f", "momentum_buffer")
+				ONE(PID_ON(FLOAT, "1", CPU, "K\x0c")) "ss" STR("\x0c", "param_groups") "]u")), 48, "cuda:1" },
+		{ "a buffer in a state", DATA(BESIDE(STR("\5", "state") "}K\0}" STR("\x09", "my_buffer")
+				ONE(PID_ON(FLOAT, "1", CPU, "K\x0c")) "ss")), 48, "cpu" },
 		{ "step", DATA(BESIDE(STR("\x09", "optimizer") "}(" STR("\5", "state") "}K\0}" STR("\4", "step")
 				ONE(PID_ON(FLOAT, "1", CPU, "K\x0c")) "ss" STR("\x0c", "param_groups") "]}" STR("\x0a", "capturable")
 				"\x89sau")), 48, "cpu" },
