@@ -116,20 +116,70 @@ static uint64_t after_recorded(const struct run_info *r)
 	return 0;
 }
 
-/* As the operand was written, if it ends in its path; else by the store. */
+/* The length of a text without '/' at its end; "/" alone is kept. */
+static size_t without_slashes(const char *s, size_t len)
+{
+	while (len > 1 && s[len - 1] == '/')
+		len--;
+	return len;
+}
+
+/* How long the last name of a text is, behind a '/' or the colon of STORE:PATH. */
+static size_t last_name(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && s[len - n - 1] != '/' && s[len - n - 1] != ':')
+		n++;
+	return n;
+}
+
+static bool names_store(struct cli *c, const char *text, size_t len)
+{
+	const char *store = store_path(fs_store(c->fs)), *name = strrchr(store, '/');
+	size_t n = last_name(text, len);
+
+	name = name != NULL ? name + 1 : store;
+	return n > 0 && strlen(name) == n && memcmp(name, text + len - n, n) == 0;
+}
+
+/*
+ * Where the operand's root is, as the operand would say it.  The names at its end that are those of its path
+ * in the store come off; what is left is the root, or leads to a directory that lies as deep as names are
+ * left of the path.
+ */
+static void print_root(struct cli *c, const struct target *t)
+{
+	const char *text = t->text, *path = t->path;
+	size_t len = without_slashes(text, strlen(text)), left = without_slashes(path, strlen(path));
+	bool whole = left == 0;
+
+	while (left > 0 && len > 0) {
+		size_t n = last_name(path, left);
+
+		if (n == 0 || last_name(text, len) != n || memcmp(text + len - n, path + left - n, n) != 0)
+			break;
+		len = without_slashes(text, len - n);
+		left = without_slashes(path, left - n);
+		left -= left == 1 && path[0] == '/';
+	}
+	if (left > 0 && len > 0 && text[len - 1] == ':')
+		len--; /* MOUNTPOINT/DIR:PATH */
+	fprintf(c->out, "%.*s", (int)len, text);
+	if (whole && len > 0 && names_store(c, text, len))
+		fputc(':', c->out);
+	else if (len > 0 && text[len - 1] != ':' && text[len - 1] != '/')
+		fputc('/', c->out);
+	while (left > 0) {
+		fputs("../", c->out);
+		left -= last_name(path, left);
+		left -= left > 0;
+	}
+}
+
 static void print_path(struct cli *c, const struct target *t, const char *run, const char *experience)
 {
-	size_t text = strlen(t->text), path;
-
-	while (text > 0 && t->text[text - 1] == '/')
-		text--;
-	for (path = strlen(t->path); path > 0 && t->path[path - 1] == '/';)
-		path--;
-	if (path > 0 && path < text && memcmp(t->text + text - path, t->path, path) == 0 &&
-			(t->text[text - path - 1] == '/' || t->text[text - path - 1] == ':'))
-		fprintf(c->out, "%.*s", (int)(text - path), t->text);
-	else
-		fprintf(c->out, "%s:", store_path(fs_store(c->fs)));
+	print_root(c, t);
 	fprintf(c->out, "@runs/%s%s%s\n", run, run[0] != '\0' ? "/" : "", experience);
 }
 

@@ -64,7 +64,7 @@ void fs_set_notify(struct fs *fs, fs_notify fn, void *arg);
 
 struct fs_entry {
 	struct stat st;
-	bool settled;   /* attributes and name may be cached for long; false while a session is open on it */
+	bool settled;   /* attributes may be cached for long; false while a session is open on it */
 };
 
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_entry *out);
@@ -131,7 +131,7 @@ int fs_fsyncdir(struct fs *fs, uint64_t ino);
 
 /*
  * user.*, trusted.* and security.* are kept; system.* (ACLs) and others give -EOPNOTSUPP.  As long as no security.* was ever set, a get
- * of one is answered without the store.  Views have none.
+ * of one is answered without the store.  Views have none and say so: -EOPNOTSUPP.
  */
 ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *buf, size_t cap);
 ssize_t fs_listxattr(struct fs *fs, uint64_t ino, char *buf, size_t cap);

@@ -16,46 +16,74 @@
 
 enum { COOKIE_SELF = 1, COOKIE_PARENT = 2, COOKIES = 2 };
 
-struct shown {
-	char *name;
-	size_t len;
-	mode_t type;
-};
+/* Of the names of a view's directory, which may be millions: of each STRETCHth it is known where it lies. */
+enum { STRETCH = 64, HEAD = 2 };
 
 struct fs_dir {
 	uint64_t ino;
 	bool was_read;
 	uint64_t mark;        /* of the store's directory: entries behind it are younger than the listing */
-	struct shown *shown;  /* of a view */
-	size_t n, cap;
+	/* of a view */
+	uint8_t *names;       /* one behind the other: type (S_IFMT, as dirent(3) has it), length, bytes */
+	size_t used, cap;
+	size_t *stretch;
+	size_t n, stretches;  /* names; room for so many of `stretch` */
 };
+
+static int room(void *p, size_t *cap, size_t need, size_t size)
+{
+	size_t more = *cap > 0 ? *cap : 64;
+	void *now;
+
+	if (need <= *cap)
+		return 0;
+	while (more < need)
+		more *= 2;
+	memcpy(&now, p, sizeof(now));
+	now = reallocarray(now, more, size);
+	if (!now)
+		return ckpt_fail(ENOMEM, "no memory to list a directory");
+	memcpy(p, &now, sizeof(now));
+	*cap = more;
+	return 0;
+}
 
 static int collect(void *arg, const char *name, size_t len, mode_t type)
 {
 	struct fs_dir *d = arg;
-	char *copy;
+	int rc;
 
-	if (d->n == d->cap) {
-		size_t cap = d->cap ? d->cap * 2 : 16;
-		struct shown *more = reallocarray(d->shown, cap, sizeof(*more));
-
-		if (!more)
-			return ckpt_fail(ENOMEM, "no memory to list a directory");
-		d->shown = more;
-		d->cap = cap;
-	}
-	copy = strndup(name, len);
-	if (!copy)
-		return ckpt_fail(ENOMEM, "no memory to list a directory");
-	d->shown[d->n++] = (struct shown){ .name = copy, .len = len, .type = type };
+	if (len > STORE_NAME_MAX)
+		return ckpt_fail(ENAMETOOLONG, "a name of %zu bytes", len);
+	rc = room(&d->names, &d->cap, d->used + HEAD + len, 1);
+	if (rc == 0)
+		rc = room(&d->stretch, &d->stretches, d->n / STRETCH + 1, sizeof(*d->stretch));
+	if (rc < 0)
+		return rc;
+	if (d->n % STRETCH == 0)
+		d->stretch[d->n / STRETCH] = d->used;
+	d->names[d->used] = (uint8_t)(type >> 12);
+	d->names[d->used + 1] = (uint8_t)len;
+	memcpy(d->names + d->used + HEAD, name, len);
+	d->used += HEAD + len;
+	d->n++;
 	return 0;
+}
+
+/* Where the name number i lies, and those behind it follow; i < n. */
+static const uint8_t *name_at(const struct fs_dir *d, size_t i)
+{
+	const uint8_t *p = d->names + d->stretch[i / STRETCH];
+
+	for (size_t k = i % STRETCH; k > 0; k--)
+		p += HEAD + p[1];
+	return p;
 }
 
 static void dir_free(struct fs_dir *d)
 {
-	for (size_t i = 0; i < d->n; i++)
-		free(d->shown[i].name);
-	free(d->shown);
+	free(d->names);
+	free(d->stretch);
 	free(d);
 }
 
@@ -130,30 +158,39 @@ static int parent_of(struct fs *fs, uint64_t ino, uint64_t *parent)
 	return 0;
 }
 
-static int list_view(struct fs *fs, struct fs_dir *d, uint64_t cookie, enum fs_listing how, fs_emit emit, void *arg)
+static int list_view(
+		struct fs *fs, struct fs_dir *d, uint64_t cookie, enum fs_listing how, fs_emit emit, void *arg)
 {
-	for (uint64_t i = cookie - COOKIES; i < d->n; i++) {
-		const struct shown *s = &d->shown[i];
+	uint64_t i = cookie - COOKIES;
+	const uint8_t *p = i < d->n ? name_at(d, i) : NULL;
+	char name[STORE_NAME_MAX + 1];
+
+	for (; i < d->n; i++) {
+		mode_t type = (mode_t)p[0] << 12;
 		struct fs_entry entry;
+		size_t len = p[1];
 		int rc, stop;
 
+		memcpy(name, p + HEAD, len);
+		name[len] = '\0';
+		p += HEAD + len;
 		/* A listing may show a number before anybody looked the name up: any but 0 serves. */
 		if (how == FS_NAMES) {
-			if (emit(arg, s->name, s->len, FS_VIRTUAL, s->type, i + COOKIES + 1, NULL))
+			if (emit(arg, name, len, FS_VIRTUAL, type, i + COOKIES + 1, NULL))
 				return 0;
 			continue;
 		}
-		rc = fs_view_lookup_listed(fs, d->ino, s->name, how == FS_ATTRS_QUICK, &entry);
+		rc = fs_view_lookup_listed(fs, d->ino, name, how == FS_ATTRS_QUICK, &entry);
 		if (rc == -ENOENT)
 			continue;
 		if (rc == -EAGAIN) {
-			if (emit(arg, s->name, s->len, FS_VIRTUAL, s->type, i + COOKIES + 1, NULL))
+			if (emit(arg, name, len, FS_VIRTUAL, type, i + COOKIES + 1, NULL))
 				return 0;
 			continue;
 		}
 		if (rc < 0)
 			return rc;
-		stop = emit(arg, s->name, s->len, entry.st.st_ino, entry.st.st_mode & S_IFMT, i + COOKIES + 1, &entry);
+		stop = emit(arg, name, len, entry.st.st_ino, entry.st.st_mode & S_IFMT, i + COOKIES + 1, &entry);
 		if (stop) {
 			fs_view_forget(fs, entry.st.st_ino, 1);
 			return 0;

@@ -10,11 +10,15 @@
  *
  *      mount ---INIT---> SERVING ---signal---> DRAINING ---signal or 30 s---> LEAVING ---> end
  *                           |                      |                                        ^
- *                           +--- unmounted --------+--- the last user left -----------------+
+ *                           |                      +--- the last user left -----------------+
+ *                           +--- unmounted ---> GONE ---------------------------------------+
  *
  * DRAINING: what is acknowledged is made durable, and the name is taken out of the tree (lazy unmount); files
  * that are open go on being served.  When the last of them is closed the kernel ends the connection, and every
  * worker with it.
+ *
+ * GONE: the device says that the connection has ended, and so the loop ends by itself, as soon as the requests
+ * under way have.  Nobody waits for those any more, and one that hangs is given up after 30 s.
  *
  * LEAVING: fuse_session_exit() alone wakes nobody.  The worker that reads from the kernel is interrupted by a signal without
  * SA_RESTART; those in a request end it first.  A signal that comes just before the reading would be lost, so it is
@@ -48,12 +52,12 @@
 #include "mount_table.h"
 #include "store/store.h"
 
-enum { LEAVE_SECONDS = 10 };
+enum { LEAVE_SECONDS = 10, LOOK_MS = 1000 };
 
 /* What the warden is told. */
 enum { EVENT_INIT = 'I', EVENT_STOP = 'S', EVENT_END = 'E' };
 
-enum phase { SERVING, DRAINING, LEAVING };
+enum phase { SERVING, DRAINING, GONE, LEAVING };
 
 struct server {
 	struct fs *fs;
@@ -277,11 +281,23 @@ static void leave(struct server *s)
 	fuse_session_exit(s->se);
 }
 
-/* Milliseconds until the warden has something to do by itself; -1 never. */
+/* Whoever unmounted may have seen it succeed, and what was acknowledged to last till the next commit is to last. */
+static void give_up(struct server *s)
+{
+	ckpt_log(LOG_ERR, "stopping: a request does not end, leaving without it");
+	if (s->phase == GONE) {
+		alarm(LEAVE_SECONDS); /* the store may be what it hangs in */
+		if (store_commit(fs_store(s->fs), true) < 0)
+			ckpt_log(LOG_ERR, "committing before the end: %s", ckpt_errmsg());
+	}
+	_exit(1);
+}
+
+/* Milliseconds until the warden has something to do by itself. */
 static int patience(const struct server *s)
 {
 	if (s->phase == SERVING)
-		return -1;
+		return LOOK_MS;
 	int64_t left = s->deadline - now_ms();
 	if (s->phase == LEAVING && left > 20)
 		return 20;
@@ -295,13 +311,10 @@ static void on_time(struct server *s)
 				FS_MOUNT_DRAIN_SECONDS);
 		leave(s);
 	}
-	if (s->phase == LEAVING) {
-		if (now_ms() >= s->deadline) {
-			ckpt_log(LOG_ERR, "stopping: a request does not end, leaving without it");
-			_exit(1);
-		}
+	if ((s->phase == GONE || s->phase == LEAVING) && now_ms() >= s->deadline)
+		give_up(s);
+	if (s->phase == LEAVING)
 		fuse_loop_interrupt(s->loop);
-	}
 }
 
 struct warden {
@@ -309,6 +322,16 @@ struct warden {
 	int fd; /* read end of the pipe */
 	pthread_t thread;
 };
+
+/*
+ * A connection that has ended is an error on its device.  It is looked at now and then and not waited for: every
+ * request wakes whoever waits there, whatever for (a tenth of the time of small requests).
+ */
+static bool connection_ended(const struct server *s)
+{
+	struct pollfd p = { .fd = fuse_session_fd(s->se) };
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR) != 0;
+}
 
 static void *watch(void *arg)
 {
@@ -320,6 +343,10 @@ static void *watch(void *arg)
 		char event = 0;
 		if (n > 0 && read(w->fd, &event, 1) != 1)
 			event = 0;
+		if (s->phase == SERVING && connection_ended(s)) {
+			s->phase = GONE;
+			s->deadline = now_ms() + FS_MOUNT_DRAIN_SECONDS * 1000;
+		}
 		if (event == EVENT_END)
 			return NULL;
 		if (event == EVENT_INIT && s->phase == SERVING)
@@ -421,6 +448,7 @@ static int serve_mounted(struct server *s, struct warden *w)
 	rc = fuse_notifier_start(s->se, &s->notifier);
 	if (rc < 0)
 		goto free_loop;
+	s->adapter.notifier = s->notifier;
 	fs_set_notify(s->fs, fuse_notifier_post, s->notifier);
 	int err = pthread_create(&w->thread, NULL, watch, w);
 	if (err != 0) {

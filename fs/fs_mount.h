@@ -29,7 +29,8 @@ enum { FS_MOUNT_THREADS = 10, FS_MOUNT_THREADS_MAX = 1000, FS_MOUNT_DRAIN_SECOND
  *
  * SIGINT, SIGTERM and SIGHUP: commit, lazy unmount, users may finish for up to FS_MOUNT_DRAIN_SECONDS, then
  * return; a second signal returns as soon as the requests under way are answered; a third one, or ten seconds
- * in which they are not, ends the process (the store is made for that).  SIGUSR1 is used inside.  Returns 0 or
+ * in which they are not, ends the process (the store is made for that).  So do FS_MOUNT_DRAIN_SECONDS in which a
+ * request hangs that was under way when somebody unmounted.  SIGUSR1 is used inside.  Returns 0 or
  * -errno; the mount is gone either way.  One call at a time.
  */
 int fs_mount_serve(struct fs *fs, const char *mountpoint, const struct fs_mount_options *o, void (*ready)(void *),

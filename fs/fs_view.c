@@ -1,9 +1,8 @@
 /*
  * fs_view.c: the names beginning with '@', and the numbers of what is below them.
  *
- * A view is functions over paths (fs_view_internal.h).  Here each path of a view that somebody has looked up gets a node with a number
- * of its own, which it keeps until it is forgotten; looked up again it is the same, so that the kernel sees one inode. Numbers are
- * never used twice in the life of the process.
+ * A view is functions over paths (fs_view_internal.h).  Here each path of a view that somebody has looked up gets a node with a
+ * number of its own (view_nodes.h); looked up again it is the same, so that the kernel sees one inode.
  *
  * A number stands for one content (struct fs_mark): when the path shows another one, the next lookup makes another node, and
  * the one before is as a file that was renamed over.  It remembers what it looked like, for those who have it open.
@@ -17,35 +16,11 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "codec/codec_hash.h"
 #include "fs_internal.h"
+#include "view_host.h"
+#include "view_nodes.h"
 
-struct node {
-	uint64_t ino;
-	uint64_t refs;
-	struct node *next_ino, *next_key;
-	const struct fs_view *view;
-	struct fs_mark mark;
-	/* as it was last seen; of a mark that is known */
-	struct timespec mtime;
-	uint64_t size;
-	uint32_t mode, uid, gid;
-	size_t len;       /* of the key */
-	char key[];       /* "@view" or "@view/path", terminated */
-};
-
-/* Two hash tables over the same nodes. */
-struct fs_views {
-	pthread_mutex_t lock;   /* guards the rest; never held while a view works */
-	struct node **by_ino, **by_key;
-	size_t nslots, count;   /* slots of each table; a power of two */
-	uint64_t next;
-};
-
-enum {
-	SLOTS_FIRST = 256,
-	TRIES = 16,       /* looks at a path that is replaced all the time */
-};
+enum { TRIES = 16 }; /* looks at a path that is replaced all the time */
 
 /* --- the view that lists the views ------------------------------------------------------------------- */
 
@@ -127,212 +102,42 @@ bool fs_view_name(const char *name)
 
 /* --- nodes ------------------------------------------------------------------------------------------- */
 
-static struct node **slot_by_ino(struct node **slots, size_t n, uint64_t ino)
-{
-	return &slots[ino & (n - 1)];
-}
-
-static struct node **slot_by_key(struct node **slots, size_t n, const char *key, size_t len)
-{
-	return &slots[(uint64_t)codec_check(key, len) & (n - 1)];
-}
-
-/* Lock held. */
-static struct node *find_ino(struct fs_views *v, uint64_t ino)
-{
-	struct node *n = *slot_by_ino(v->by_ino, v->nslots, ino);
-
-	while (n && n->ino != ino)
-		n = n->next_ino;
-	return n;
-}
-
-/* Lock held. */
-static struct node *find_key(struct fs_views *v, const char *key, size_t len, const struct fs_mark *mark)
-{
-	struct node *n = *slot_by_key(v->by_key, v->nslots, key, len);
-
-	while (n && (n->len != len || memcmp(n->key, key, len) != 0 || !fs_mark_same(&n->mark, mark)))
-		n = n->next_key;
-	return n;
-}
-
-/* Lock held. */
-static void insert(struct fs_views *v, struct node *n)
-{
-	struct node **a = slot_by_ino(v->by_ino, v->nslots, n->ino);
-	struct node **b = slot_by_key(v->by_key, v->nslots, n->key, n->len);
-
-	n->next_ino = *a;
-	*a = n;
-	n->next_key = *b;
-	*b = n;
-}
-
-/* Doubles both tables if memory allows. Lock held. */
-static void grow(struct fs_views *v)
-{
-	size_t old = v->nslots;
-	struct node **was = v->by_ino;
-	struct node **by_ino = calloc(old * 2, sizeof(*by_ino));
-	struct node **by_key = calloc(old * 2, sizeof(*by_key));
-
-	if (!by_ino || !by_key) {
-		free(by_ino);
-		free(by_key);
-		return;
-	}
-	free(v->by_key);
-	v->by_ino = by_ino;
-	v->by_key = by_key;
-	v->nslots = old * 2;
-	for (size_t i = 0; i < old; i++) {
-		struct node *n, *next;
-
-		for (n = was[i]; n; n = next) {
-			next = n->next_ino;
-			insert(v, n);
-		}
-	}
-	free(was);
-}
-
-/* One reference to the node of this key and mark. *ino gets its number. */
-static int node_ref(struct fs_views *v, const struct fs_view *view, const char *key, const struct fs_view_look *look,
-		uint64_t *ino)
-{
-	size_t len = strlen(key);
-	struct node *n;
-
-	pthread_mutex_lock(&v->lock);
-	n = find_key(v, key, len, &look->mark);
-	if (!n) {
-		if (v->count >= v->nslots)
-			grow(v);
-		n = malloc(sizeof(*n) + len + 1);
-		if (n) {
-			*n = (struct node){ .ino = FS_VIRTUAL | v->next++, .view = view, .mark = look->mark, .len = len };
-			memcpy(n->key, key, len + 1);
-			insert(v, n);
-			v->count++;
-		}
-	}
-	if (n) {
-		n->refs++;
-		*ino = n->ino;
-		n->mode = look->st.st_mode;
-		n->uid = look->st.st_uid;
-		n->gid = look->st.st_gid;
-		n->size = (uint64_t)look->st.st_size;
-		n->mtime = look->st.st_mtim;
-	}
-	pthread_mutex_unlock(&v->lock);
-	return n ? 0 : ckpt_fail(ENOMEM, "no memory for '%s'", key);
-}
-
-/* A copy of a node's key (caller frees), cut in place into the view's name and the path in it. */
+/* What a node remembers; its key (caller frees) is cut in place into the view's name and the path in it. */
 struct place {
 	const struct fs_view *view;
-	struct fs_mark mark;
-	struct stat was;  /* what the node remembers; of a mark that is known */
+	uint64_t mark;    /* view_mark_hash() */
+	struct stat was;
 	char *name;
 	const char *path;
 };
 
 static int place_of(struct fs *fs, uint64_t ino, struct place *out)
 {
-	struct fs_views *v = fs->views;
-	struct node *n;
-	char *slash, *key = NULL;
+	struct view_node_was n;
+	int rc = view_node_get(fs->views, ino, &n);
+	char *slash;
 
-	pthread_mutex_lock(&v->lock);
-	n = find_ino(v, ino);
-	if (n) {
-		key = strdup(n->key);
-		out->view = n->view;
-		out->mark = n->mark;
-		out->was = (struct stat){ .st_mode = n->mode, .st_uid = n->uid, .st_gid = n->gid };
-		out->was.st_size = (off_t)n->size;
-		out->was.st_blocks = (blkcnt_t)(n->size / 512 + (n->size % 512 != 0));
-		out->was.st_blksize = 4096;
-		out->was.st_mtim = out->was.st_atim = out->was.st_ctim = n->mtime;
-	}
-	pthread_mutex_unlock(&v->lock);
-	if (!n)
-		return ckpt_fail(ENOENT, "no inode %#llx of a view", (unsigned long long)ino);
-	if (!key)
-		return ckpt_fail(ENOMEM, "no memory for a path");
-	slash = strchr(key, '/');
+	if (rc < 0)
+		return rc;
+	slash = strchr(n.key, '/');
 	if (slash)
 		*slash = '\0';
-	out->name = key;
-	out->path = slash ? slash + 1 : "";
-	return 0;
+	*out = (struct place){ .mark = n.mark, .was = n.st, .name = n.key, .path = slash ? slash + 1 : "" };
+	out->view = fs_view_of(n.key);
+	if (out->view)
+		return 0;
+	rc = ckpt_fail(ENOENT, "no view '%s'", n.key);
+	free(n.key);
+	return rc;
 }
 
 void fs_view_forget(struct fs *fs, uint64_t ino, uint64_t count)
 {
-	struct fs_views *v = fs->views;
-	struct node *n, **at;
-	uint64_t had;
+	uint64_t had = view_node_forget(fs->views, ino, count);
 
-	pthread_mutex_lock(&v->lock);
-	n = find_ino(v, ino);
-	had = n ? n->refs : 0;
-	if (n) {
-		n->refs -= count < had ? count : had;
-		if (n->refs == 0) {
-			for (at = slot_by_ino(v->by_ino, v->nslots, ino); *at != n;)
-				at = &(*at)->next_ino;
-			*at = n->next_ino;
-			for (at = slot_by_key(v->by_key, v->nslots, n->key, n->len); *at != n;)
-				at = &(*at)->next_key;
-			*at = n->next_key;
-			v->count--;
-			free(n);
-		}
-	}
-	pthread_mutex_unlock(&v->lock);
 	if (count > had)
 		ckpt_log(LOG_ERR, "inode %#llx of a view: %llu references given back, %llu held", (unsigned long long)ino,
 				(unsigned long long)count, (unsigned long long)had);
-}
-
-struct fs_views *fs_views_new(void)
-{
-	struct fs_views *v = calloc(1, sizeof(*v));
-
-	if (!v)
-		return NULL;
-	v->nslots = SLOTS_FIRST;
-	v->next = 1;
-	v->by_ino = calloc(v->nslots, sizeof(*v->by_ino));
-	v->by_key = calloc(v->nslots, sizeof(*v->by_key));
-	if (!v->by_ino || !v->by_key || pthread_mutex_init(&v->lock, NULL) != 0) {
-		free(v->by_key);
-		free(v->by_ino);
-		free(v);
-		return NULL;
-	}
-	return v;
-}
-
-void fs_views_free(struct fs_views *v)
-{
-	if (!v)
-		return;
-	for (size_t i = 0; i < v->nslots; i++) {
-		struct node *n, *next;
-
-		for (n = v->by_ino[i]; n; n = next) {
-			next = n->next_ino;
-			free(n);
-		}
-	}
-	pthread_mutex_destroy(&v->lock);
-	free(v->by_key);
-	free(v->by_ino);
-	free(v);
 }
 
 /* --- what the tree asks ------------------------------------------------------------------------------ */
@@ -387,25 +192,20 @@ static void cut_last(char *key)
 /* The key of `name` in a directory of a view. Caller frees. */
 static int key_below(struct fs *fs, uint64_t parent, const char *name, char **out)
 {
-	struct fs_views *v = fs->views;
-	struct node *n;
-	char *key = NULL;
+	struct view_node_was dir;
+	int rc = view_node_get(fs->views, parent, &dir);
 
-	pthread_mutex_lock(&v->lock);
-	n = find_ino(v, parent);
-	if (n && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
-		key = strdup(n->key);
-	else if (n)
-		key = join(n->key, name);
-	pthread_mutex_unlock(&v->lock);
-	if (!n)
-		return ckpt_fail(ENOENT, "no inode %#llx of a view", (unsigned long long)parent);
-	if (!key)
-		return ckpt_fail(ENOMEM, "no memory for a path");
-	if (strcmp(name, "..") == 0)
-		cut_last(key);
-	*out = key;
-	return 0;
+	if (rc < 0)
+		return rc;
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+		if (name[1] == '.')
+			cut_last(dir.key);
+		*out = dir.key;
+		return 0;
+	}
+	*out = join(dir.key, name);
+	free(dir.key);
+	return *out ? 0 : ckpt_fail(ENOMEM, "no memory for a path");
 }
 
 /* listed: what can't be told of a name does not matter, it is there. */
@@ -450,7 +250,7 @@ static int lookup(struct fs *fs, uint64_t parent, const char *name, bool quick, 
 		goto free_key;
 	if (slash)
 		*slash = '/';
-	rc = node_ref(fs->views, view, key, &look, &ino);
+	rc = view_node_ref(fs->views, key, &look, &ino);
 	if (rc < 0)
 		goto free_key;
 	out->st = look.st;
@@ -483,7 +283,7 @@ int fs_view_getattr(struct fs *fs, uint64_t ino, struct fs_entry *out)
 		return rc;
 	rc = fs_view_look(fs, p.view, p.name, p.path, &look);
 	/* The path shows something else by now, or nothing: what is open is what it was, without a name. */
-	if (fs_mark_known(&p.mark) && (rc < 0 || !fs_mark_same(&p.mark, &look.mark))) {
+	if (p.mark != 0 && (rc < 0 || p.mark != view_mark_hash(&look.mark))) {
 		look.st = p.was;
 		rc = 0;
 	}
@@ -526,9 +326,14 @@ int fs_view_open(struct fs *fs, uint64_t ino, bool exact, struct fs_view_file *o
 	} else {
 		rc = ckpt_fail(EISDIR, "'%s/%s' is no file", p.name, p.path);
 	}
-	if (rc == 0 && exact && !fs_mark_same(&p.mark, &out->mark)) {
+	if (rc == 0 && exact && p.mark != view_mark_hash(&out->mark)) {
 		out->close(out);
 		rc = ckpt_fail(ESTALE, "'%s/%s' was replaced", p.name, p.path);
+	}
+	if (rc == 0) {
+		rc = view_handles_add(fs->host->handles, out);
+		if (rc < 0)
+			out->close(out);
 	}
 	free(p.name);
 	return rc;
@@ -554,22 +359,5 @@ int fs_view_list(struct fs *fs, uint64_t ino, fs_view_emit emit, void *arg)
 /* A directory above that nobody has looked up has no number: then any will do, for listings only show it. */
 uint64_t fs_view_parent(struct fs *fs, uint64_t ino)
 {
-	struct fs_views *v = fs->views;
-	const struct fs_mark none = { 0 }; /* directories have none */
-	uint64_t parent = FS_ROOT;
-	struct node *n, *up = NULL;
-	size_t len = 0;
-
-	pthread_mutex_lock(&v->lock);
-	n = find_ino(v, ino);
-	if (n) {
-		for (len = n->len; len > 0 && n->key[len - 1] != '/';)
-			len--;
-		if (len > 0)
-			up = find_key(v, n->key, len - 1, &none);
-	}
-	if (len > 0)
-		parent = up ? up->ino : FS_VIRTUAL;
-	pthread_mutex_unlock(&v->lock);
-	return parent;
+	return view_node_parent(fs->views, ino);
 }

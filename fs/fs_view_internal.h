@@ -85,7 +85,7 @@ const struct fs_view *fs_view_of(const char *name);
 /* What a view says of a path, after what all have in common was filled in; asks again when it is -ESTALE. */
 int fs_view_look(struct fs *fs, const struct fs_view *v, const char *name, const char *path, struct fs_view_look *look);
 
-/* The table of numbers (fs_view.c). */
+/* The table of numbers (view_nodes.h). */
 struct fs_views;
 struct fs_views *fs_views_new(void);
 void fs_views_free(struct fs_views *v);
@@ -99,7 +99,7 @@ int fs_view_lookup_listed(struct fs *fs, uint64_t parent, const char *name, bool
 void fs_view_forget(struct fs *fs, uint64_t ino, uint64_t n);
 int fs_view_getattr(struct fs *fs, uint64_t ino, struct fs_entry *out);
 ssize_t fs_view_readlink(struct fs *fs, uint64_t ino, char *buf, size_t cap);
-/* exact: what the number stands for, -ESTALE when the path shows something else by now; the kernel then looks again. */
+/* out: of a handle.  exact: what the number stands for, -ESTALE when the path shows something else by now; the kernel then looks again. */
 int fs_view_open(struct fs *fs, uint64_t ino, bool exact, struct fs_view_file *out);
 /* Calls emit for each entry, without "." and "..". */
 int fs_view_list(struct fs *fs, uint64_t ino, fs_view_emit emit, void *arg);

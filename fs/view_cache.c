@@ -117,13 +117,13 @@ static void slot_take(struct view_cache *c, struct view_item *i)
 
 /*
  * Takes what is too much, but the newest, and what is unused since `before` out of a list and chains it by `next` on
- * to *gone.
+ * to *gone.  It looks no further than it has to: each question of a listing comes by here.
  */
 static void evict(struct view_cache *c, struct kept *l, int64_t before, struct view_item **gone)
 {
 	struct view_item *i, *newer;
 
-	for (i = l->oldest; i; i = newer) {
+	for (i = l->oldest; i && (l->memory > l->room || before > INT64_MIN); i = newer) {
 		bool over = l->memory > l->room && i != l->newest;
 
 		newer = i->newer;

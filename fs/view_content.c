@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "codec/byte_buf.h"
 #include "codec/codec_hash.h"
@@ -138,9 +139,12 @@ static int find_out(struct view_content *c, struct view_fact *out, struct view_i
 		out->verdict = VIEW_MADE;
 		out->size = bridge_layout_size(view_item_object(*item));
 	}
-	if (view_fact_get(c->in->fs, &c->in->src.mark, c->key, &known) == 0 &&
-			known.verdict == out->verdict && known.size == out->size)
-		return 0;
+	if (view_fact_get(c->in->fs, &c->in->src.mark, c->key, &known) == 0) {
+		if (known.verdict == out->verdict && known.size == out->size)
+			return 0;
+		ckpt_log(LOG_NOTICE, "what was remembered of '%s' does not fit it: it is looked at again",
+				c->in->path);
+	}
 	rc = view_learn(c->in, c->key, out);
 	if (rc < 0 && out->verdict == VIEW_MADE)
 		view_item_put(c->in->fs->host->cache, *item);

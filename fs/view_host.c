@@ -24,7 +24,8 @@ int view_host_new(struct view_host **out)
 	h->facts = view_facts_new();
 	h->names = view_names_new();
 	h->scans = view_scans_new();
-	rc = h->cache && h->facts && h->names && h->scans ? 0 : ckpt_fail(ENOMEM, "no memory for views");
+	h->handles = view_handles_new();
+	rc = h->cache && h->facts && h->names && h->scans && h->handles ? 0 : ckpt_fail(ENOMEM, "no memory for views");
 	if (rc == 0)
 		rc = bridge_client_new(NULL, &h->bridge);
 	if (rc < 0) {
@@ -39,6 +40,7 @@ void view_host_free(struct view_host *h)
 {
 	if (!h)
 		return;
+	view_handles_free(h->handles);
 	view_scans_free(h->scans);
 	view_cache_free(h->cache);
 	view_facts_free(h->facts);

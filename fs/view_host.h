@@ -12,6 +12,7 @@
  *   view_source.c   what a view is made of: a path of the tree, or of another view ("@cpu/@runs/...")
  *   view_names.c    names of the tree that were looked up, for as long as nothing changes
  *   view_access.c   who may see what was made of several files
+ *   view_handles.c  files of views that are open
  *   view_host.c     all of it for one tree, from fs_open() to fs_close()
  *
  * Views show what is published: a file that is being written is seen as it was.  Permissions are those of
@@ -36,12 +37,13 @@ struct bridge_tree;
  * Raised when what a view shows of the same file changes in size, or what is kept of a file reads
  * differently: facts that an older program found out are not believed then.
  */
-enum { VIEW_RULES = 1 };
+enum { VIEW_RULES = 2 };
 
 /* --- view_host.c ------------------------------------------------------------------------------------- */
 
 struct view_cache;
 struct view_facts;
+struct view_handles;
 struct view_names;
 struct view_scans;
 
@@ -50,18 +52,31 @@ struct view_host {
 	struct view_facts *facts;
 	struct view_names *names;
 	struct view_scans *scans;
+	struct view_handles *handles;
 	struct bridge_client *bridge;
 	pthread_mutex_t said;     /* one line in the log for a file: guards looking whether there was one */
 	pthread_mutex_t large;    /* held while a file is understood that takes much memory: one at a time */
 };
 
 int view_host_new(struct view_host **out);
+/* Also closes the files of views that are open; they may not be used any more. */
 void view_host_free(struct view_host *h);
 /* Gives back what nobody has asked for lately. About once a second. */
 void view_host_tick(struct view_host *h);
 
 /* A mark's rule with something more done to it: `what` is any text. Never 0. */
 uint64_t view_rule(uint64_t rule, const char *what);
+
+/* --- open files (view_handles.c) --------------------------------------------------------------------- */
+
+struct view_handles *view_handles_new(void);
+/* Frees the handles, too. */
+void view_handles_free(struct view_handles *h);
+/*
+ * Notes the open file of a handle (f is its member), and puts itself between it and whoever reads and closes it.
+ * -ENOMEM: it is still the caller's.
+ */
+int view_handles_add(struct view_handles *h, struct fs_view_file *f);
 
 /* --- names (view_names.c) ---------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "view_runs.h"
 
@@ -24,6 +25,24 @@ int runs_moved(struct runs_place *p, int rc, const char *what)
 		return rc;
 	view_scan_wrong(p->fs, p->scan);
 	return ckpt_fail(ESTALE, "'%s' was replaced", what);
+}
+
+int runs_refuse(struct runs_place *p, const struct fs_mark *m, const char *what)
+{
+	const char *run = bridge_runs_at(p->scan->runs, p->run)->path;
+	struct view_fact said = { .verdict = VIEW_BAD }, before;
+	struct view_host *h = p->fs->host;
+	bool first;
+
+	strncpy(said.text, ckpt_errmsg(), sizeof(said.text) - 1);
+	ckpt_mutex_lock(&h->said);
+	first = view_fact_get(p->fs, m, "said", &before) < 0;
+	if (first)
+		view_fact_put(p->fs, m, "said", &said);
+	pthread_mutex_unlock(&h->said);
+	if (first)
+		ckpt_log(LOG_WARNING, "views can't show '%s' of the run '%s': %s", what, run, said.text);
+	return ckpt_fail(EIO, "views can't show '%s' of the run '%s': %s", what, run, said.text);
 }
 
 static void place_release(struct runs_place *p)

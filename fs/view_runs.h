@@ -30,6 +30,8 @@ int runs_component_look(struct runs_place *p, struct fs_view_look *look);
 int runs_component_open(struct runs_place *p, struct fs_view_file *out);
 int runs_text_look(struct runs_place *p, struct fs_view_look *look);
 int runs_text_open(struct runs_place *p, struct fs_view_file *out);
+/* What can't be made of the scan's files: -EIO with this thread's message, which the log gets once for a mark. */
+int runs_refuse(struct runs_place *p, const struct fs_mark *m, const char *what);
 /* A file of the scan is not there any more: -ESTALE, and who asks again gets another scan. Else rc as it is. */
 int runs_moved(struct runs_place *p, int rc, const char *what);
 

@@ -43,7 +43,8 @@ static int look_at(struct runs_place *p, struct view_source *src, struct fs_mark
 			*mark = s.mark;
 			if (c->whole)
 				continue;
-			mark->rule = view_rule(mark->rule, "runs");
+			/* Of another size it is another: what was remembered of its file may be wrong. */
+			mark->rule = view_rule(mark->rule ^ c->size, "runs");
 			mark->rule = view_rule(mark->rule, c->name);
 			mark->rule = view_rule(mark->rule, c->from);
 			continue;
@@ -71,13 +72,10 @@ static int make_component(void *arg, void **object, size_t *memory)
 	struct bridge_layout *l = NULL;
 	int rc = bridge_runs_open(p->scan->runs, p->run, p->experience, p->component, &l);
 
+	if (rc == -ESTALE)
+		view_scan_wrong(p->fs, p->scan);
 	if (rc < 0)
 		return rc;
-	/* Made of something else than what was scanned. */
-	if (bridge_layout_size(l) != component_of(p)->size) {
-		bridge_layout_free(l);
-		return runs_moved(p, -ENOENT, component_of(p)->source);
-	}
 	*memory = bridge_layout_memory(l);
 	*object = l;
 	return 0;
@@ -142,6 +140,8 @@ int runs_component_open(struct runs_place *p, struct fs_view_file *out)
 	}
 	k = (struct view_key){ .mark = mark, .what = VIEW_LAYOUT };
 	rc = view_cache_get(p->fs->host->cache, &k, make_component, p, drop_component, &item);
+	if (view_is_verdict(rc) || rc == -EINVAL)
+		rc = runs_refuse(p, &mark, c->name);
 	if (rc < 0)
 		goto release_files;
 	/* The layout was made by path: it is about the files that are held if they are still there. */
@@ -154,9 +154,7 @@ int runs_component_open(struct runs_place *p, struct fs_view_file *out)
 		view_item_put(p->fs->host->cache, item);
 release_files:
 	release_inputs(in, c->sources);
-	return view_is_verdict(rc) || rc == -EINVAL
-			       ? ckpt_fail(EIO, "'%s' of '%s': %s", c->name, c->source, ckpt_errmsg())
-			       : rc;
+	return rc;
 }
 
 int runs_component_look(struct runs_place *p, struct fs_view_look *look)

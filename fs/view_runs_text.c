@@ -82,9 +82,13 @@ static int text_get(struct runs_place *p, bool quick, struct view_item **out)
 {
 	struct view_key k = { .mark = { .changed = (int64_t)p->scan->number }, .what = VIEW_TEXT };
 
-	k.mark.rule = view_rule(
+	struct fs_mark run = { .rule = 0 };
+	int rc;
+
+	run.rule = k.mark.rule = view_rule(
 			view_rule(0, bridge_runs_at(p->scan->runs, p->run)->path), runs_texts[p->text]);
-	return view_cache_get(p->fs->host->cache, &k, quick ? NULL : make_text, p, drop_text, out);
+	rc = view_cache_get(p->fs->host->cache, &k, quick ? NULL : make_text, p, drop_text, out);
+	return view_is_verdict(rc) ? runs_refuse(p, &run, runs_texts[p->text]) : rc;
 }
 
 struct open_text {

@@ -197,6 +197,7 @@ static int files_recall(void *arg, const char *path, const char *key, uint8_t **
 {
 	struct runs_files *f = arg;
 	char full[STORE_DERIVED_KEY_MAX];
+	struct view_fact wrong;
 	struct view_source s;
 	int rc = view_source_find(f->fs, path, false, NULL, &s);
 
@@ -206,22 +207,29 @@ static int files_recall(void *arg, const char *path, const char *key, uint8_t **
 	if (s.mark.version == 0)
 		return -ENOENT;
 	key_of(key, full);
+	if (f->fs->readonly && view_fact_get(f->fs, &s.mark, full, &wrong) == 0)
+		return -ENOENT;
 	return store_derived_get(f->fs->store, s.mark.version, full, out, len);
 }
 
-/* Held while it is put, and seen to be the content that was looked at. */
+/*
+ * Held while it is put, and seen to be the content that was looked at.  What was wrong stays in a store that
+ * is only read, and is passed over as long as we remember that.
+ */
 static void files_remember(void *arg, const char *path, const char *key, const void *p, size_t len)
 {
+	const struct view_fact wrong = { .verdict = VIEW_SAME };
 	struct runs_files *f = arg;
 	char full[STORE_DERIVED_KEY_MAX];
 	struct view_input in;
 
-	if (f->fs->readonly || input_of(f, path, &in) < 0)
+	if ((f->fs->readonly && len > 0) || input_of(f, path, &in) < 0)
 		return;
-	if (!last.changed && in.src.mark.version != 0 && view_input_open(&in) == 0) {
-		key_of(key, full);
+	key_of(key, full);
+	if (f->fs->readonly)
+		view_fact_put(f->fs, &in.src.mark, full, &wrong);
+	else if (!last.changed && in.src.mark.version != 0 && view_input_open(&in) == 0)
 		store_derived_put(f->fs->store, in.src.mark.version, full, p, len);
-	}
 	view_input_release(&in);
 }
 
@@ -314,6 +322,60 @@ static int files_cost(void *arg, const char *path, uint64_t *stored)
 		       : ckpt_fail(ENOENT, "'%s' was not there when files were counted", path);
 }
 
+struct members {
+	struct member {
+		uint64_t path;     /* hash */
+		uint32_t group;
+	} *at;                     /* by path */
+	size_t n;
+};
+
+static int member_order(const void *a, const void *b)
+{
+	const struct member *x = a, *y = b;
+
+	return x->path < y->path ? -1 : x->path > y->path;
+}
+
+static int group_of(void *arg, const char *path, const char *rest)
+{
+	const struct members *m = arg;
+	struct member want = { .path = view_rule(0, path) };
+	const struct member *found = bsearch(&want, m->at, m->n, sizeof(want), member_order);
+
+	(void)rest;
+	return found ? (int)found->group : -1;
+}
+
+static int files_cost_together(void *arg, const char *const *path, const uint32_t *group, size_t n, uint32_t groups,
+		uint64_t *stored)
+{
+	struct runs_files *f = arg;
+	struct store_usage_codec codecs[16];
+	struct store_usage *lines, all;
+	struct members m = { .n = n };
+	unsigned ncodecs = 0;
+	int rc = 0;
+
+	if (n > COSTS_MAX || groups > COSTS_MAX)
+		return ckpt_fail(EFBIG, "more than %d files", COSTS_MAX);
+	m.at = calloc(n + 1, sizeof(*m.at));
+	lines = calloc((size_t)groups + 1, sizeof(*lines));
+	if (!m.at || !lines)
+		rc = ckpt_fail(ENOMEM, "no memory to count %zu files", n);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		m.at[i] = (struct member){ view_rule(0, path[i]), group[i] };
+	if (rc == 0) {
+		qsort(m.at, n, sizeof(*m.at), member_order);
+		rc = store_usage(f->fs->store, "", group_of, &m, groups, lines, &all, codecs, &ncodecs);
+	}
+	for (uint32_t i = 0; i < groups && rc == 0; i++)
+		stored[i] = lines[i].stored;
+	free(lines);
+	free(m.at);
+	return rc;
+}
+
 int runs_files_new(struct fs *fs, struct runs_files **out, struct bridge_files *calls)
 {
 	struct runs_files *f = calloc(1, sizeof(*f));
@@ -333,6 +395,7 @@ int runs_files_new(struct fs *fs, struct runs_files **out, struct bridge_files *
 		.recall = files_recall,
 		.remember = files_remember,
 		.cost = files_cost,
+		.cost_together = files_cost_together,
 	};
 	*out = f;
 	return 0;

@@ -131,5 +131,12 @@ ok "the same output and statuses on a mounted store" diff direct served
 ok "show by mount point" sh -c '"$1" show "$2/work/exp/1/model.safetensors" | grep -q weight' sh "$c" "$M"
 equal "best by mount point is a path there" "$M/@runs/work/exp/2" "$c" best --metric=accuracy "$M/work/exp"
 ok "which is" test -d "$("$c" best --metric=accuracy "$M/work/exp")"
+best_from() { # DIRECTORY RUN: as said there, and led by it to the experience
+	(cd "$1" && there=$("$c" best --metric=accuracy "$2") && echo "$there" && test -d "$there")
+}
+equal "best by a path from the root of the mount" @runs/work/exp/2 best_from "$M" work/exp
+equal "by a path from within it" ../@runs/work/exp/2 best_from "$M/work" exp
+equal "by a path that goes up" ../../@runs/work/exp/2 best_from "$M/work/exp" ../../work/exp
+equal "by the directory itself" ./../../@runs/work/exp/2 best_from "$M/work/exp" .
 umount_store
 done_testing

@@ -4,15 +4,14 @@
 . "$(dirname "$0")/lib.sh"
 need_fuse
 
-executed=/tmp/ckptfs-hostile-was-executed
-rm -f "$executed"
+executed=$T/was-executed
 "$CKPTFS" mount -f "$S" "$M" 2>"$T/log" &
 for _ in $(seq 600); do
 	mounted && break
 	sleep 0.1
 done
 ok "mounted" mounted
-python3 -B -W ignore "$HERE/hostile.py" make "$T/made/bad" || exit 1
+HOSTILE_EXECUTED=$executed python3 -B -W ignore "$HERE/hostile.py" make "$T/made/bad" || exit 1
 ok "they are taken in" cp -r "$T/made/bad" "$M/bad"
 tap "asking" python3 -B "$HERE/hostile.py" ask "$M" bad
 ok "each is served as it is" diff -r "$T/made/bad" "$M/bad"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """hostile.py make DIR | ask MOUNT DIR: files made to hurt who opens them, and what the views of a mount do with them.
 
-make: writes them below DIR, with the standard library alone.  Names tell what must happen: bad-* can't be shown by any view of a
+make: writes them below DIR, with the standard library alone; what some would execute touches $HOSTILE_EXECUTED.  Names tell what must happen: bad-* can't be shown by any view of a
 file, good-* can, the others may be either.
 
 ask: reads each through every view while others use the mount.  The only answers are bytes and EIO; a view of any size costs no more
@@ -23,6 +23,7 @@ from seeds import (Call, DATA, Global, ORDERED, REBUILD, Storage, checkpoint, du
 
 VIEWS = "@cpu", "@cuda:1", "@bf16", "@cpu+fp16", "@summary", "@json", "@safetensors", "@tree"
 READ = 1 << 20  # of each file of a view
+TOUCH = "touch " + os.environ.get("HOSTILE_EXECUTED", "executed")
 
 
 def put(path, *parts):
@@ -54,7 +55,7 @@ def pickles():
     yield "itself.pkl", b"\x80\2]q\0h\0a."
     yield "set-of-lists.pkl", b"\x80\4\x8f(]\x94h\0\x90."
     yield "cycle-by-state.pkl", b"\x80\2ca\nB\n)\x81q\0}X\1\0\0\0ah\0sb."
-    yield "system.pkl", b"cos\nsystem\n(Vtouch /tmp/ckptfs-hostile-was-executed\ntR."
+    yield "system.pkl", b"cos\nsystem\n(V" + TOUCH.encode() + b"\ntR."
     yield "reduce.pkl", b"\x80\2" + b"c__builtin__\neval\n(X\1\0\0\0atR" * 50000 + b"0" * 49999 + b"."
     yield "extension.pkl", b"\x80\2\x82\1."
     yield "bad-persistent.pkl", b"\x80\2}X\1\0\0\0aNQs"
@@ -89,7 +90,7 @@ def tensors():
     yield "views-of-one", {"%d" % i: tensor(w, 0, (12,), (1,)) for i in range(2000)}
     yield "expanded-many", {"%d" % i: tensor(w, 0, (1 << 30, 1 << 10), (0, 0)) for i in range(2000)}
     yield "two-dtypes", {"a": tensor(w, 0, (12,), (1,)), "b": tensor(Storage("HalfStorage", "0", "cpu", 24), 0, (24,), (1,))}
-    yield "system", {"run": Call(Global("os", "system"), ("touch /tmp/ckptfs-hostile-was-executed",)), "t": one(0, (12,), (1,))}
+    yield "system", {"run": Call(Global("os", "system"), (TOUCH,)), "t": one(0, (12,), (1,))}
 
 
 def keys():
@@ -171,7 +172,7 @@ def heads():
     yield "shape.npy", npy("<f4", "(1099511627776, 1099511627776)", b"")
     yield "dims.npy", npy("<f4", "(%s)" % ("1," * 10000), bytes(4), major=2)
     yield "short.npy", npy("<f4", "(1000000000,)", b"1234")
-    yield "object.npy", npy("|O", "(1,)", b"cos\nsystem\n(Vtouch /tmp/ckptfs-hostile-was-executed\ntR.")
+    yield "object.npy", npy("|O", "(1,)", b"cos\nsystem\n(V" + TOUCH.encode() + b"\ntR.")
     deep = "(" * 100000
     yield "nested.npy", npy("<f4", deep, b"", major=2)
 

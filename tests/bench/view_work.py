@@ -99,6 +99,15 @@ def huge():
     print("huge-memory", statistics.median(memory))
 
 
+def keys():
+    torch.save({"key%07d" % i: i for i in range(1000000)}, mount + "/keys.pt")
+    remount()
+    subprocess.run(["ls", mount + "/@tree/keys.pt"], stdout=subprocess.DEVNULL, check=True)
+    with open("/proc/%d/status" % daemon()) as f:
+        print("keys-memory", int(re.search(r"VmHWM:\s*(\d+) kB", f.read()).group(1)) / 1000)
+    os.unlink(mount + "/keys.pt")
+
+
 def runs():
     value = {"epoch": 0, "model": {"w": torch.randn(8, 8)}, "optimizer": {"state": {}, "param_groups": []}, "loss": 0.5}
     per = 100
@@ -107,17 +116,22 @@ def runs():
         for e in range(per):
             value["epoch"] = e
             torch.save(value, "%s/runs/run%03d/epoch-%d.pth" % (mount, r, e))
-    times = []
+    times, cpu = [], []
     for _ in range(2):
         subprocess.run(["ls", "-lR", mount + "/@runs/runs"], stdout=subprocess.DEVNULL, check=True)
     for _ in range(rounds):
-        start = time.perf_counter()
+        start, served, own = time.perf_counter(), processor(daemon()), os.times()
         subprocess.run(["ls", "-lR", mount + "/@runs/runs"], stdout=subprocess.DEVNULL, check=True)
         times.append(time.perf_counter() - start)
+        now = os.times()
+        cpu.append(processor(daemon()) - served + now.children_user - own.children_user +
+                   now.children_system - own.children_system)
     print("runs", statistics.median(times))
+    print("runs-cpu", statistics.median(cpu))
 
 
 loading()
 converting()
 huge()
+keys()
 runs()

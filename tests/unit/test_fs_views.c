@@ -1,109 +1,9 @@
 /*
- * test_fs_views.c: views of checkpoints over a tree: what is shown, what is remembered, what happens while files change.
+ * test_fs_views.c: views of checkpoints over a tree: what is shown, and what happens while files change.
  */
-#include "memory_file.h"
-#include "scratch_fs.h"
+#include "scratch_views.h"
 
-#include "fs/view_host.h"
-
-#define P2 "\x80\2"
-#define STR(n, s) "X" n "\0\0\0" s
-#define OD "ccollections\nOrderedDict\n)R"
-#define PID(key, count)                                                                                      \
-	"(" STR("\7", "storage") "ctorch\nFloatStorage\n" STR("\1", key) STR("\6", "cuda:0") count "tQ"
-#define V2(pid, offset, size, stride)                                                                        \
-	"ctorch._utils\n_rebuild_tensor_v2\n(" pid offset size stride "\x89" OD "tR"
-
-/* {"w": a tensor of 2 x 3 floats, "epoch": epoch}, as torch.save writes it on a GPU. */
-static void make_torch(struct byte_buf *f, char epoch, uint8_t fill)
-{
-	static const char head[] = P2 "}(" STR("\1", "w")
-			V2(PID("0", "K\6"), "K\0", "K\2K\3\x86", "K\3K\1\x86") STR("\5", "epoch") "K";
-	uint8_t p[sizeof(head) + 2], data[24];
-	struct zip_writer w;
-
-	memcpy(p, head, sizeof(head) - 1);
-	p[sizeof(head) - 1] = (uint8_t)epoch;
-	memcpy(p + sizeof(head), "u.", 2);
-	memset(data, fill, sizeof(data));
-	f->len = 0;
-	zip_writer_init(&w, 0, 0);
-	memory_record(f, &w, "m/data.pkl", p, sizeof(p));
-	memory_record(f, &w, "m/byteorder", "little", 6);
-	memory_record(f, &w, "m/data/0", data, sizeof(data));
-	memory_record(f, &w, "m/version", "3\n", 2);
-	assert_int_equal(zip_write_end(&w, f), 0);
-	zip_writer_release(&w);
-}
-
-static void save_torch(const char *name, char epoch, uint8_t fill)
-{
-	struct byte_buf f = { 0 };
-
-	make_torch(&f, epoch, fill);
-	save(name, f.p, f.len);
-	byte_buf_release(&f);
-}
-
-/* All of a path's bytes, terminated; checked against its size. Caller frees. */
-static char *whole(const char *p, size_t *len)
-{
-	struct fs_entry e;
-	struct fs_handle *h;
-	ssize_t n;
-	char *b;
-
-	OK(fs_resolve(fs, p, true, &e));
-	OK(fs_open_file(fs, &other, e.st.st_ino, O_RDONLY, &h));
-	b = calloc(1, (size_t)e.st.st_size + 2);
-	assert_non_null(b);
-	*len = 0;
-	while ((n = fs_read(fs, h, *len, b + *len, (size_t)e.st.st_size + 1 - *len)) > 0)
-		*len += (size_t)n;
-	OK(n);
-	assert_int_equal(*len, e.st.st_size);
-	fs_release(fs, h);
-	fs_forget(fs, e.st.st_ino, 1);
-	return b;
-}
-
-static bool holds(const char *p, const char *what)
-{
-	size_t len;
-	char *b = whole(p, &len);
-	bool found = memmem(b, len, what, strlen(what)) != NULL;
-
-	free(b);
-	return found;
-}
-
-static int stat_fails(const char *p)
-{
-	struct fs_entry e;
-	int rc = fs_resolve(fs, p, false, &e);
-
-	assert_true(rc < 0);
-	return rc;
-}
-
-static int open_fails(const char *p)
-{
-	char dir[256];
-	const char *slash = strrchr(p, '/');
-	struct fs_handle *h;
-	struct fs_entry d, e;
-	int rc;
-
-	/* As a listing that shows it, the open follows. */
-	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - p), p);
-	OK(fs_resolve(fs, dir, true, &d));
-	OK(fs_view_lookup_listed(fs, d.st.st_ino, slash + 1, false, &e));
-	rc = fs_open_file(fs, &command, e.st.st_ino, O_RDONLY, &h);
-	assert_true(rc < 0);
-	fs_forget(fs, e.st.st_ino, 1);
-	fs_forget(fs, d.st.st_ino, 1);
-	return rc;
-}
+#include "fs/view_runs.h"
 
 /* --- what is shown ----------------------------------------------------------------------------------- */
 
@@ -233,39 +133,6 @@ static void test_modes(void **state)
 
 /* --- files that can't be understood ------------------------------------------------------------------ */
 
-/* Lines that the log gets while this is on. */
-static int log_fd = -1, stderr_fd;
-
-static void log_begin(void)
-{
-	FILE *f = tmpfile();
-
-	assert_non_null(f);
-	fflush(stderr);
-	stderr_fd = dup(2);
-	log_fd = dup(fileno(f));
-	fclose(f);
-	dup2(log_fd, 2);
-}
-
-static int log_end(const char *what)
-{
-	char text[8192];
-	ssize_t n;
-	int lines = 0;
-
-	fflush(stderr);
-	dup2(stderr_fd, 2);
-	close(stderr_fd);
-	n = pread(log_fd, text, sizeof(text) - 1, 0);
-	close(log_fd);
-	assert_true(n >= 0);
-	text[n] = '\0';
-	for (const char *p = text; (p = strstr(p, what)); p++)
-		lines++;
-	return lines;
-}
-
 static void test_damaged(void **state)
 {
 	static const char *const views[] = { "@cpu/t.pt", "@json/t.pt", "@summary/t.pt", "@bf16/t.pt",
@@ -296,6 +163,25 @@ static void test_damaged(void **state)
 	save("t.pt", f.p, f.len);
 	assert_false(holds("@json/@cpu/t.pt", "cuda:0"));
 	byte_buf_release(&f);
+}
+
+/* What can't be made of a run: -EIO, and one line in the log. */
+static void test_refused(void **state)
+{
+	struct runs_place p = { .fs = fs };
+	struct fs_mark m = { .rule = 77 };
+
+	(void)state;
+	save_checkpoint("epoch-1.pth");
+	OK(view_scan_get(fs, &p.scan));
+	log_begin();
+	for (int i = 0; i < 3; i++) {
+		ckpt_fail(EFBIG, "too many for a table");
+		assert_int_equal(runs_refuse(&p, &m, "metrics.csv"), -EIO);
+		assert_non_null(strstr(ckpt_errmsg(), "too many for a table"));
+	}
+	assert_int_equal(log_end("metrics.csv"), 1);
+	view_scan_put(fs, p.scan);
 }
 
 /* --- files that change ------------------------------------------------------------------------------- */
@@ -390,163 +276,6 @@ static void test_history(void **state)
 	assert_true(holds(p, "cuda:0"));
 }
 
-/* --- what is remembered ------------------------------------------------------------------------------ */
-
-static void test_facts(void **state)
-{
-	struct view_fact made, fact;
-	struct view_source src;
-	char name[16];
-	struct stat st;
-
-	(void)state;
-	save_torch("a.pt", 1, 1);
-	save("m.json", "{}", 2);
-	st = stat_of("@cpu/a.pt");
-	stat_of("@cpu/m.json");
-	close_and_reopen();
-	OK(view_source_find(fs, "a.pt", true, NULL, &src));
-	OK(view_fact_get(fs, &src.mark, "doc", &fact));
-	assert_int_equal(fact.verdict, VIEW_MADE);
-	assert_string_equal(fact.text, "cuda:0");
-	OK(view_fact_get(fs, &src.mark, "cpu", &fact));
-	assert_int_equal(fact.verdict, VIEW_MADE);
-	assert_int_equal(fact.size, st.st_size);
-	assert_int_equal(view_fact_get(fs, &src.mark, "cuda:7", &fact), -ENOENT);
-	/* nothing is forgotten as more is learnt, up to a limit */
-	made = (struct view_fact){ .verdict = VIEW_MADE };
-	for (unsigned i = 0; i < 20; i++) {
-		snprintf(name, sizeof(name), "x%u", i);
-		made.size = i;
-		view_fact_put(fs, &src.mark, name, &made);
-	}
-	OK(view_fact_get(fs, &src.mark, "cpu", &fact));
-	assert_int_equal(fact.size, st.st_size);
-	OK(view_fact_get(fs, &src.mark, "x7", &fact));
-	assert_int_equal(fact.size, 7);
-	for (unsigned i = 0; i < 2000; i++) {
-		snprintf(name, sizeof(name), "y%u", i);
-		made.size = i;
-		view_fact_put(fs, &src.mark, name, &made);
-	}
-	OK(view_fact_get(fs, &src.mark, "y1999", &fact));
-	OK(view_source_find(fs, "m.json", true, NULL, &src));
-	OK(view_fact_get(fs, &src.mark, "doc", &fact));
-	assert_int_equal(fact.verdict, VIEW_SAME);
-	/* another content, other facts */
-	save_torch("a.pt", 1, 1);
-	OK(view_source_find(fs, "a.pt", true, NULL, &src));
-	assert_int_equal(view_fact_get(fs, &src.mark, "doc", &fact), -ENOENT);
-}
-
-struct making {
-	atomic_int made, dropped;
-};
-static struct making counted;
-
-static int make_counted(void *arg, void **object, size_t *memory)
-{
-	atomic_fetch_add(&counted.made, 1);
-	*memory = *(size_t *)arg;
-	*object = &counted;
-	return *memory == 0 ? ckpt_fail(EBADMSG, "not this one") : 0;
-}
-
-static void drop_counted(void *object)
-{
-	assert_ptr_equal(object, &counted);
-	atomic_fetch_add(&counted.dropped, 1);
-}
-
-static struct view_cache *shared;
-
-static void *get_many(void *arg)
-{
-	(void)arg;
-	for (uint64_t i = 0; i < 400; i++) {
-		struct view_key k = { .mark = { .version = i % 10 + 1 }, .what = VIEW_DOC };
-		size_t memory = 1000;
-		struct view_item *item;
-
-		assert_int_equal(view_cache_get(shared, &k, make_counted, &memory, drop_counted, &item), 0);
-		view_item_put(shared, item);
-	}
-	return NULL;
-}
-
-static void test_cache(void **state)
-{
-	struct view_key k = { .mark = { .version = 1 }, .what = VIEW_DOC };
-	size_t memory = 64 << 20;
-	struct view_item *a, *b;
-	pthread_t threads[4];
-
-	(void)state;
-	counted = (struct making){ 0 };
-	shared = view_cache_new();
-	assert_non_null(shared);
-	for (size_t i = 0; i < 4; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, get_many, NULL), 0);
-	for (size_t i = 0; i < 4; i++)
-		pthread_join(threads[i], NULL);
-	assert_int_equal(counted.made, 10); /* each once, whoever asked */
-	assert_int_equal(counted.dropped, 0);
-	/* two large ones do not fit; what is in use stays */
-	k.mark.version = 100;
-	assert_int_equal(view_cache_get(shared, &k, make_counted, &memory, drop_counted, &a), 0);
-	k.mark.version = 101;
-	assert_int_equal(view_cache_get(shared, &k, make_counted, &memory, drop_counted, &b), 0);
-	assert_int_equal(counted.dropped, 0);
-	view_item_put(shared, a);
-	assert_int_equal(counted.dropped, 1);
-	view_item_put(shared, b);
-	assert_int_equal(counted.dropped, 1);
-	/* a failure is told and not kept */
-	memory = 0;
-	k.mark.version = 102;
-	assert_int_equal(view_cache_get(shared, &k, make_counted, &memory, drop_counted, &a), -EBADMSG);
-	assert_string_equal(ckpt_errmsg(), "not this one");
-	assert_int_equal(view_cache_get(shared, &k, NULL, NULL, drop_counted, &a), -EAGAIN);
-	view_cache_free(shared);
-	assert_int_equal(counted.made, 13);
-	assert_int_equal(counted.dropped, 12);
-}
-
-/* --- permissions ------------------------------------------------------------------------------------- */
-
-static void test_access(void **state)
-{
-	static const struct {
-		mode_t file, dir;
-		uid_t dir_uid;
-		gid_t dir_gid;
-		mode_t want;
-	} cases[] = {
-		{ 0644, 0755, 0, 0, 0444 },
-		{ 0644, 0700, 0, 0, 0 },        /* the owner of the file is a stranger there */
-		{ 0644, 0700, 1, 0, 0400 },
-		{ 0640, 0750, 1, 2, 0440 },
-		{ 0644, 0750, 1, 2, 0440 },
-		{ 0644, 0750, 0, 2, 0040 },
-		{ 0644, 0705, 1, 3, 0400 },     /* the others here may be the group there */
-		{ 0644, 0705, 1, 2, 0404 },
-		{ 0600, 0777, 0, 0, 0400 },
-		{ 0000, 0777, 1, 2, 0 },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct view_access a = { .any = false };
-
-		view_access_meet(&a, 1, 2, cases[i].file, 4);
-		view_access_meet(&a, cases[i].dir_uid, cases[i].dir_gid, cases[i].dir, 1);
-		assert_int_equal(a.uid, 1);
-		assert_int_equal(a.gid, 2);
-		if (a.mode != cases[i].want)
-			fail_msg("case %zu: %#o", i, (unsigned)a.mode);
-	}
-}
-
 /* --- many at once ------------------------------------------------------------------------------------ */
 
 static atomic_bool stop;
@@ -600,12 +329,10 @@ int main(void)
 		T(test_the_rest_as_it_is),
 		T(test_modes),
 		T(test_damaged),
+		T(test_refused),
 		T(test_replaced),
 		T(test_being_written),
 		T(test_history),
-		T(test_facts),
-		T(test_cache),
-		T(test_access),
 		T(test_crowd),
 	};
 
