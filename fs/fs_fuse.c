@@ -6,9 +6,10 @@
  *
  * Caching.  The daemon is the only writer of its store and tells the kernel of what does not come through it
  * (fuse_notify.c), so what is settled is given for a year: a stat, a lookup and a miss are answered by the
- * kernel.  What a write session is open on (fs_entry.settled is false) is asked for every time.  So are names of
- * views (FS_VIRTUAL), since their sources change without a word about the view; what such a lookup says of the
- * inode holds for a second, which nobody sees, for each walk along a path begins with the lookup.  Data:
+ * kernel.  What a write session is open on (fs_entry.settled is false) keeps its name, but its attributes are
+ * asked for every time.  So are names in views (FS_VIRTUAL), since their sources change without a word about the
+ * view; what such a lookup says of the inode holds for a second, which nobody sees, for each walk along a path
+ * begins with the lookup.  Data:
  *
  *   O_RDONLY, O_RDWR   through the page cache, which is kept from the last open when the content is the same
  *   O_WRONLY           past the page cache (direct_io): it cannot be mapped, and whole megabytes arrive in one
@@ -36,8 +37,6 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
-
-#include "mount_table.h"
 
 /* Seconds. */
 static const double forever = 86400.0 * 365;
@@ -98,12 +97,6 @@ void *fuse_scratch(size_t size)
 	return s->buf;
 }
 
-static struct fs_caller caller(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	return (struct fs_caller){ .uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid, .kernel = true };
-}
-
 static struct fs_handle *handle(const struct fuse_file_info *fi)
 {
 	return fi == NULL ? NULL : (struct fs_handle *)(uintptr_t)fi->fh;
@@ -111,16 +104,16 @@ static struct fs_handle *handle(const struct fuse_file_info *fi)
 
 static double entry_seconds(const struct fs_entry *e)
 {
-	if ((e->st.st_ino & FS_VIRTUAL) && S_ISDIR(e->st.st_mode))
-		return view_timeout;
-	if (!e->settled)
-		return 0;
+	if (e->st.st_ino & FS_VIRTUAL)
+		return S_ISDIR(e->st.st_mode) ? view_timeout : 0;
 	return forever;
 }
 
 static double attr_seconds(const struct fs_entry *e)
 {
-	return e->st.st_ino & FS_VIRTUAL ? view_timeout : entry_seconds(e);
+	if (e->st.st_ino & FS_VIRTUAL)
+		return view_timeout;
+	return e->settled ? forever : 0;
 }
 
 /* Inode numbers are never used twice, so the generation can stay 0. */
@@ -140,14 +133,6 @@ static void reply_entry(fuse_req_t req, const struct fs_entry *e)
 	struct fuse_entry_param p = fuse_adapter_entry(e);
 	if (fuse_reply_entry(req, &p) == -ENOENT)
 		fs_forget(fs, p.ino, 1);
-}
-
-/* -o dirsync: names that were changed are durable before the caller hears of it. */
-static int sync_names(fuse_req_t req, int rc)
-{
-	if (rc < 0 || !adapter(req)->dirsync)
-		return rc;
-	return store_commit(fs_store(tree(req)), true);
 }
 
 /* --- the session ----------------------------------------------------------------------------------- */
@@ -360,66 +345,6 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	reply_attr(req, sync_names(req, rc), &e);
 }
 
-/* A size of 0 asks how much there is. */
-static void reply_xattr(fuse_req_t req, ssize_t n, const void *buf, size_t size)
-{
-	if (n < 0)
-		reply_rc(req, n);
-	else if (size == 0)
-		fuse_reply_xattr(req, (size_t)n);
-	else
-		fuse_reply_buf(req, buf, (size_t)n);
-}
-
-/* Which store a mount shows, where -o fsname= hides it: not listed, on the root only. */
-static ssize_t store_xattr(struct fs *fs, void *buf, size_t size)
-{
-	const char *path = store_path(fs_store(fs));
-	size_t len = strlen(path);
-	if (size > 0 && size < len)
-		return -ERANGE;
-	if (size > 0)
-		memcpy(buf, path, len);
-	return (ssize_t)len;
-}
-
-static ssize_t get_xattr(struct fs *fs, uint64_t ino, const char *name, void *buf, size_t size)
-{
-	if (ino == FS_ROOT && strcmp(name, FS_MOUNT_STORE_XATTR) == 0)
-		return store_xattr(fs, buf, size);
-	return fs_getxattr(fs, ino, name, buf, size);
-}
-
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-	void *buf = size > 0 ? fuse_scratch(size) : NULL;
-	if (size > 0 && buf == NULL)
-		reply_rc(req, -ENOMEM);
-	else
-		reply_xattr(req, get_xattr(tree(req), ino, name, buf, size), buf, size);
-}
-
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-	void *buf = size > 0 ? fuse_scratch(size) : NULL;
-	if (size > 0 && buf == NULL)
-		reply_rc(req, -ENOMEM);
-	else
-		reply_xattr(req, fs_listxattr(tree(req), ino, buf, size), buf, size);
-}
-
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
-{
-	struct fs_caller c = caller(req);
-	reply_rc(req, sync_names(req, fs_setxattr(tree(req), &c, ino, name, value, size, flags)));
-}
-
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	struct fs_caller c = caller(req);
-	reply_rc(req, sync_names(req, fs_removexattr(tree(req), &c, ino, name)));
-}
-
 /* --- open files ------------------------------------------------------------------------------------ */
 
 static int open_flags(fuse_req_t req, const struct fuse_file_info *fi)
@@ -535,7 +460,10 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	struct fs_caller c = caller(req);
-	reply_rc(req, fs_flush(tree(req), &c, handle(fi)));
+	int rc = fs_flush(tree(req), &c, handle(fi));
+	/* A save that was given up took the name of a new file with it: who waits for its writer finds it gone. */
+	fuse_notifier_settle(adapter(req)->notifier);
+	reply_rc(req, rc);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -614,10 +542,10 @@ const struct fuse_lowlevel_ops fuse_adapter_ops = {
 	.releasedir = fuse_op_releasedir,
 	.fsyncdir = fuse_op_fsyncdir,
 	.statfs = op_statfs,
-	.setxattr = op_setxattr,
-	.getxattr = op_getxattr,
-	.listxattr = op_listxattr,
-	.removexattr = op_removexattr,
+	.setxattr = fuse_op_setxattr,
+	.getxattr = fuse_op_getxattr,
+	.listxattr = fuse_op_listxattr,
+	.removexattr = fuse_op_removexattr,
 	.create = op_create,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,

@@ -308,15 +308,22 @@ int fs_session_flush(struct fs *fs, const struct fs_caller *c, struct fs_handle 
 	struct fs_body *b = h->body;
 	struct store_file_state st;
 	struct news news = { 0 };
-	enum fs_life life;
+	enum fs_life life = FS_ALIVE;
+	bool asked;
 	int rc = 0;
 
 	store_file_state(b->file, &st);
-	if ((!st.dirty && !st.fresh) || fs_inode_is_orphan(fs, b->ino) || !decides(fs, c, h, &life))
+	if ((!st.dirty && !st.fresh) || fs_inode_is_orphan(fs, b->ino))
+		return 0;
+	/* Who wrote last decides, and how it ends matters to content made from nothing only (1). */
+	asked = st.replacing || st.fresh || !c || c->pid <= 0 || c->pid != atomic_load(&h->writer);
+	if (asked && !decides(fs, c, h, &life))
 		return 0;
 
 	ckpt_mutex_lock(&b->session);
 	store_file_state(b->file, &st);
+	if (!asked && (st.replacing || st.fresh))
+		life = fs->proc.life(c->pid);
 	if (!st.dirty && !st.fresh) {
 		/* somebody else's close was faster */
 	} else if (cut_short(fs, b, &st, life)) {

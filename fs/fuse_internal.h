@@ -1,7 +1,7 @@
 /*
- * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c and fuse_dir.c (requests), fuse_notify.c
- * (what we tell the kernel unasked), fs_mount.c (the session's life), readahead.c.  Nobody else includes a FUSE
- * header.
+ * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c, fuse_dir.c and fuse_xattr.c (requests),
+ * fuse_notify.c (what we tell the kernel unasked), fs_mount.c (the session's life), readahead.c.  Nobody else
+ * includes a FUSE header, but fuse_loop.c.
  */
 #ifndef FUSE_INTERNAL_H
 #define FUSE_INTERNAL_H
@@ -16,6 +16,7 @@
 
 #include "fs.h"
 
+struct fuse_notifier;
 struct open_dir;
 
 /*
@@ -30,6 +31,7 @@ struct fuse_adapter {
 	bool direct_writes; /* write-only handles bypass the page cache; set at INIT from the kernel's version */
 	void (*on_init)(void *arg); /* the kernel has said INIT; called before it is answered, must not block */
 	void *on_init_arg;
+	struct fuse_notifier *notifier; /* NULL: none */
 
 	pthread_mutex_t dirs_lock; /* guards dirs; a leaf */
 	struct open_dir *dirs;     /* all that are open */
@@ -53,6 +55,21 @@ static inline void reply_rc(fuse_req_t req, int64_t rc)
 	fuse_reply_err(req, rc < 0 ? (int)-rc : 0);
 }
 
+/* On whose behalf. */
+static inline struct fs_caller caller(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	return (struct fs_caller){ .uid = ctx->uid, .gid = ctx->gid, .pid = ctx->pid, .kernel = true };
+}
+
+/* -o dirsync: names that were changed are durable before the caller hears of it. rc, or why they are not. */
+static inline int sync_names(fuse_req_t req, int rc)
+{
+	if (rc < 0 || !adapter(req)->dirsync)
+		return rc;
+	return store_commit(fs_store(tree(req)), true);
+}
+
 /*
  * This thread's buffer of at least `size` bytes, page aligned, contents undefined; NULL when memory is
  * short.
@@ -61,6 +78,12 @@ void *fuse_scratch(size_t size);
 
 /* An entry as the kernel takes it, with how long it may be cached. */
 struct fuse_entry_param fuse_adapter_entry(const struct fs_entry *e);
+
+/* The requests of fuse_xattr.c. */
+void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void fuse_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void fuse_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* The requests of fuse_dir.c. */
 void fuse_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
@@ -79,9 +102,10 @@ void fuse_dirs_close_all(struct fuse_adapter *a);
  * never blocks, any thread. stop drops what is queued and ends the thread; the session must still be served,
  * or dead: a notification may wait for a request under way.  Posting goes on to be allowed until free.
  */
-struct fuse_notifier;
 int fuse_notifier_start(struct fuse_session *se, struct fuse_notifier **out);
 void fuse_notifier_post(void *notifier, uint64_t ino, const char *name, size_t len);
+/* Waits until the kernel has been told what this thread posted last, a second at most. No locks held. */
+void fuse_notifier_settle(struct fuse_notifier *n);
 void fuse_notifier_stop(struct fuse_notifier *n);
 void fuse_notifier_free(struct fuse_notifier *n);
 

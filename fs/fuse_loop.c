@@ -1,33 +1,45 @@
 /*
  * fuse_loop.c: one leader reads, and answers what needs no waiting.
  *
- * Most requests (lookup, getattr, create, a small write) are answered from memory within microseconds, and waking another
- * thread, on another core that has gone to sleep, costs more than that.  So at any time one thread, the leader, reads
- * requests, and answers them itself, one after the other:
+ * Most requests (lookup, getattr, create, a small write) are answered from memory within microseconds, and
+ * waking another thread, on another core that has gone to sleep, costs more than that.  So at any time one
+ * thread, the leader, reads requests, and answers them itself, one after the other:
  *
  *      leader:    read, answer, read, answer, read ... comes to a place where it may wait --> hands over, waits, answers
  *      follower:  asleep ............................................................ becomes the leader, reads, ...
  *
- * What may wait says so first (codec/ckpt_wait.h): locks that are held over disk accesses when they are taken, a full queue, a
- * sync, a chunk that has to be read.  The handing over is in that hook.  The follower woken is the one that slept
- * last, whose cache is warm; a thread is started when there is none and the limit allows.  A thread that finishes a request and finds no
- * leader (all were busy) becomes it.
+ * What may wait says so first (codec/ckpt_wait.h): locks that are held over disk accesses when they are
+ * taken, a full queue, a sync, a chunk that has to be read.  The handing over is in that hook.  The
+ * follower woken is the one that slept last, whose cache is warm; a thread is started when there is none
+ * and the limit allows.  A thread that finishes a request and finds no leader (all were busy) becomes it.
  *
  * libfuse's own loop has all idle threads read, and the kernel wakes the one that slept longest.
+ *
+ * Before it sleeps the leader looks out for the next request for up to 40 us, while requests come quickly
+ * (loop_pace.h has the rules).  It does not yield between two looks: beside programs that compute, whoever
+ * yields comes back after their time slices, milliseconds later, and a short save would take twice as long.
+ * That somebody else runs shows soon enough, when the scheduler takes the processor away.
+ *
+ * On two idle virtual processors (kernel 6.18), sleeping against looking out, a line appended took 19.2 and
+ * 13.0 us, a rename 145 and 92, open + append + close 130 and 90, mkdir 79 and 50, with no more processor time
+ * of the daemon's: a wake-up costs as much.  Beside compilers on both (load 8 to 12) nothing became slower.
  */
 #include "fuse_loop.h"
 
 #define FUSE_USE_VERSION 312
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "codec/ckpt_error.h"
 #include "codec/ckpt_wait.h"
+#include "loop_pace.h"
 
 struct worker {
 	struct fuse_loop *loop;
@@ -49,6 +61,7 @@ struct fuse_loop {
 	unsigned threads, max;
 	bool ended;
 	int error;
+	struct loop_pace pace;     /* not guarded: of the leader alone */
 };
 
 static _Thread_local struct worker *self;
@@ -142,6 +155,34 @@ static bool lead(struct worker *w)
 	return go;
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Returns when a request is there, or it is time to sleep. */
+static void look_out(struct fuse_loop *l)
+{
+	struct pollfd p = { .fd = fuse_session_fd(l->se), .events = POLLIN };
+	int64_t now = now_ns(), until = loop_pace_watch_until(&l->pace, now);
+
+	if (now >= until)
+		return;
+	while (now < until) {
+		int64_t before = now;
+
+		if (poll(&p, 1, 0) != 0)
+			return;
+		now = now_ns();
+		if (loop_pace_crowded(&l->pace, before, now))
+			return;
+	}
+	loop_pace_in_vain(&l->pace);
+}
+
 static void *work(void *arg)
 {
 	struct worker *w = arg;
@@ -155,6 +196,7 @@ static void *work(void *arg)
 			end(l, 0);
 			break;
 		}
+		look_out(l);
 		n = fuse_session_receive_buf(l->se, &w->buf);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
@@ -162,7 +204,10 @@ static void *work(void *arg)
 			end(l, -n);
 			break;
 		}
+		loop_pace_arrived(&l->pace, now_ns());
 		fuse_session_process_buf(l->se, &w->buf);
+		if (w->lead)
+			loop_pace_answered(&l->pace, now_ns());
 	}
 	ckpt_wait_hook = NULL;
 	return NULL;

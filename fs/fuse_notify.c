@@ -9,14 +9,21 @@
  * for our worker threads.  Were it sent from a worker, or from a caller that holds a lock that a worker needs,
  * the mount would hang.  So there is a queue without a limit, which nobody has to wait for, and one thread that
  * does nothing else and holds no lock while it sends.
+ *
+ * One kind may not come late: a save that was given up takes the name of a new file away, and whoever waited
+ * for the writer to die must not find it.  So the answer to the close waits for what it had to post (settle), a
+ * second at the most, since the kernel may hold the directory for somebody whose request waits for a thread of
+ * ours.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <time.h>
 
 #include "codec/ckpt_error.h"
+#include "codec/ckpt_wait.h"
 #include "fuse_internal.h"
 
 struct note {
@@ -26,13 +33,20 @@ struct note {
 	char name[];    /* of an entry of directory ino */
 };
 
+enum { SETTLE_SECONDS = 1 };
+
+/* The number of the note that this thread posted last; 0 none since it settled. */
+static _Thread_local uint64_t last_posted;
+
 struct fuse_notifier {
 	struct fuse_session *se;
 	pthread_t thread;
 	bool running;            /* the thread is to be joined; only start and stop touch it */
 	pthread_mutex_t lock;    /* guards what follows; a leaf, nothing is called with it held */
 	pthread_cond_t wake;
+	pthread_cond_t gone;     /* sent moved, for those who settle */
 	struct note *first, *last;
+	uint64_t posted, sent;   /* how many */
 	bool stopping;
 };
 
@@ -76,7 +90,10 @@ static void *notify_loop(void *arg)
 		send_note(n->se, note);
 		free(note);
 		pthread_mutex_lock(&n->lock);
+		n->sent++;
+		pthread_cond_broadcast(&n->gone);
 	}
+	pthread_cond_broadcast(&n->gone);
 	pthread_mutex_unlock(&n->lock);
 	return NULL;
 }
@@ -84,9 +101,14 @@ static void *notify_loop(void *arg)
 int fuse_notifier_start(struct fuse_session *se, struct fuse_notifier **out)
 {
 	struct fuse_notifier *n = calloc(1, sizeof(*n));
+	pthread_condattr_t monotonic;
 	if (n == NULL)
 		return ckpt_fail(ENOMEM, "starting the notifier: out of memory");
 	n->se = se;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&n->gone, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->wake, NULL);
 	int err = pthread_create(&n->thread, NULL, notify_loop, n);
@@ -124,6 +146,7 @@ void fuse_notifier_post(void *notifier, uint64_t ino, const char *name, size_t l
 
 	pthread_mutex_lock(&n->lock);
 	if (n->stopping || (n->last != NULL && same_note(n->last, note))) {
+		last_posted = n->posted;
 		pthread_mutex_unlock(&n->lock);
 		free(note);
 		return;
@@ -133,7 +156,26 @@ void fuse_notifier_post(void *notifier, uint64_t ino, const char *name, size_t l
 	else
 		n->first = note;
 	n->last = note;
+	last_posted = ++n->posted;
 	pthread_cond_signal(&n->wake);
+	pthread_mutex_unlock(&n->lock);
+}
+
+void fuse_notifier_settle(struct fuse_notifier *n)
+{
+	uint64_t mine = last_posted;
+	struct timespec until;
+
+	if (mine == 0)
+		return;
+	last_posted = 0;
+	ckpt_will_wait(); /* what we wait for may need somebody to serve requests */
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += SETTLE_SECONDS;
+	pthread_mutex_lock(&n->lock);
+	while (n->sent < mine && !n->stopping)
+		if (pthread_cond_timedwait(&n->gone, &n->lock, &until) == ETIMEDOUT)
+			break;
 	pthread_mutex_unlock(&n->lock);
 }
 
@@ -153,6 +195,7 @@ void fuse_notifier_free(struct fuse_notifier *n)
 	if (n == NULL)
 		return;
 	free_notes(n->first);
+	pthread_cond_destroy(&n->gone);
 	pthread_cond_destroy(&n->wake);
 	pthread_mutex_destroy(&n->lock);
 	free(n);

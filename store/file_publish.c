@@ -347,7 +347,7 @@ static int write_version(struct store_file *f, const struct making *m)
 static int build_version(struct store_file *f, struct making *m, bool torn)
 {
 	struct store *s = f->s;
-	bool in_place = f->version && !f->replacing && !torn && (f->own || f->appended), empty = false;
+	bool in_place = f->version && !f->replacing && !torn && (f->own || f->appended), empty = false, same_tail;
 	uint64_t end;
 	int64_t id;
 	size_t i;
@@ -372,11 +372,13 @@ static int build_version(struct store_file *f, struct making *m, bool torn)
 			m->data = f->base_data - f->inline_len;
 		}
 	}
+	/* A line more in the inline content: the rows of the manifest stay as they are. */
+	same_tail = m->id == f->version && !f->ext.n && m->content && f->inline_len && m->inline_off == f->inline_off;
 	if (!rc && !m->small)
 		rc = apply_extents(f, m->id, empty, &m->data);
 	/* Nothing of the manifest may lie where inline content is, nor behind the end. */
 	end = m->small ? 0 : m->content ? m->inline_off : f->size;
-	if (!rc && !empty) {
+	if (!rc && !empty && !same_tail) {
 		uint64_t old = 0;
 
 		rc = manifest_data(s, m->id, end, INT64_MAX, &old);

@@ -158,10 +158,14 @@ int tree_find(struct store *s, uint64_t parent, const char *name, size_t len, st
 	struct store_attr dir;
 	int rc = tree_seek(s, parent, name, len, out);
 
-	if (rc == 0)
-		rc = tree_dir(s, parent, &dir);
-	else if (rc > 0)
+	if (rc > 0)
 		return 0;
+	/* Whether a name is missing or its directory is, it is ENOENT: what was seen to be a directory is not asked again. */
+	if (rc == 0 && (s->tree == NULL || s->tree->dir != parent)) {
+		rc = tree_dir(s, parent, &dir);
+		if (rc == 0 && s->tree != NULL)
+			s->tree->dir = parent;
+	}
 	return rc < 0 ? rc : ckpt_fail(ENOENT, "'%.*s': not there", (int)len, name);
 }
 
