@@ -4,11 +4,19 @@
  */
 #include "codec/codec_image.h"
 
+#include <math.h>
+
+#include "codec/image_linear.h"
+
 #if defined __GNUC__ && !defined __clang__
 #pragma GCC optimize("O3")
 #endif
 
-enum { HEAD = 5 };
+enum {
+	HEAD = 5,
+	LINEAR = 0,     /* instead of `left` */
+	LOOKED = 32 << 10, /* bytes by which the ways are compared */
+};
 
 static inline int median(int left, int above, int corner)
 {
@@ -41,6 +49,56 @@ void codec_image_residues(
 				   median(raw[i + k - left], raw[i + k - up], raw[i + k - up - left]));
 }
 
+/* Bytes that these residues come to, by their entropy. */
+static double bytes_of(const uint8_t *res, size_t n)
+{
+	uint32_t count[256] = { 0 };
+	double bits = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count[res[i]]++;
+	for (unsigned s = 0; s < 256; s++)
+		if (count[s] > 0)
+			bits += count[s] * (double)log2f((float)n / (float)count[s]);
+	return bits / 8;
+}
+
+/* With weights, if that is shorter by more than they take; else 0. Uses w->u, w->ctx, w->token, w->other. */
+static size_t encode_linear(struct codec_work *w, const uint8_t *raw, size_t len, const struct codec_image *im,
+		uint8_t *out, size_t cap)
+{
+	size_t some = len < LOOKED ? len : LOOKED, from = (len - some) / 2, head, k;
+	struct image_linear m;
+
+	if (im->up == 0 || from < im->up + im->left || cap < 1 + IMAGE_LINEAR_BYTES ||
+			!image_linear_find(w, raw, len, im->left, im->up, &m))
+		return 0;
+	codec_image_residues(raw, from, from + some, im, w->token);
+	image_linear_residues(w, raw, len, &m, w->u, w->ctx);
+	out[0] = LINEAR;
+	head = 1 + image_linear_put(&m, out + 1);
+	if (bytes_of(w->u + from, some) + (double)head * (double)some / (double)len > bytes_of(w->token, some))
+		return 0;
+	if (rans_model(w->rans, w->u, w->ctx, 2, len) > cap - head)
+		return 0;
+	k = rans_encode(w->rans, w->u, w->ctx, len, out + head, cap - head);
+	return k == 0 ? 0 : head + k;
+}
+
+static bool decode_linear(struct codec_work *w, const uint8_t *in, size_t in_len, uint8_t *raw, size_t len)
+{
+	struct image_linear m;
+	size_t head = image_linear_get(in, in_len, &m);
+
+	if (head == 0)
+		return false;
+	image_linear_contexts(&m, len, w->ctx);
+	if (!rans_decode(w->rans, in + head, in_len - head, w->ctx, 2, w->u, len))
+		return false;
+	image_linear_restore(w, w->u, len, &m, raw);
+	return true;
+}
+
 size_t codec_image_encode(struct codec_work *w, const uint8_t *raw, size_t len, const struct codec_image *im,
 		uint8_t *out, size_t cap)
 {
@@ -48,6 +106,9 @@ size_t codec_image_encode(struct codec_work *w, const uint8_t *raw, size_t len, 
 
 	if (im->left < 1 || (im->up != 0 && im->up <= im->left) || cap < HEAD)
 		return 0;
+	k = encode_linear(w, raw, len, im, out, cap);
+	if (k > 0)
+		return k;
 	codec_image_residues(raw, 0, len, im, w->u);
 	if (rans_model(w->rans, w->u, NULL, 1, len) > cap)
 		return 0;
@@ -72,6 +133,8 @@ bool codec_image_decode(struct codec_work *w, const uint8_t *in, size_t in_len, 
 	struct codec_image im;
 	size_t both, i = 0;
 
+	if (in_len > 0 && in[0] == LINEAR)
+		return decode_linear(w, in + 1, in_len - 1, raw, len);
 	if (in_len < HEAD)
 		return false;
 	im = (struct codec_image){ .left = in[0], .up = codec_get32(in + 1) };

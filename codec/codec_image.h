@@ -6,9 +6,11 @@
  * above, and left + above - above left.  Images here lie end to end and rows run into one another, so
  * nothing is done at borders: left is the byte `left` before and above the byte `up` before.
  *
+ * Where a sum of neighbours with weights of their own predicts better, that is taken (image_linear.h).
+ *
  * Payload:
  *
- *   u8   left: bytes from a pixel to the one on its left, at least 1
+ *   u8   left: bytes from a pixel to the one on its left, at least 1; 0: what follows is laid out as image_linear.h says
  *   u32  up: bytes to the one above, more than left; 0: the left one alone is the prediction
  *   a stream of codec_rans.h with a single context: each byte less its prediction, modulo 256.  The first `left` bytes
  *   are predicted as 0, the next, up to up + left, as the left one

@@ -12,7 +12,10 @@
 
 #include "chunk_parts.h"
 
-enum { GAIN = 256 }; /* a form has to be shorter by this part of the old one */
+enum {
+	GAIN = 256,                /* a form has to be shorter by this part of the old one */
+	WORTH = 32,                /* and one with more bases below it by this part */
+};
 
 int recoder_init(struct recoder *r, struct store *s, enum codec_effort effort, const struct live *live)
 {
@@ -93,6 +96,32 @@ static int try_own(struct recoder *r, const struct chunk_buf *b, const struct ch
 	return 0;
 }
 
+/*
+ * With all effort: a base that is nearer than the one it has, or any at all, if that saves as much as a difference has to.
+ * The place in the turn stays: those that come later count from it.
+ */
+static int try_near(struct recoder *r, const struct chunk_buf *b, const struct chunk_head *h, uint64_t near, struct form *f)
+{
+	uint64_t id = chunk_base_near(r->s, b->id, near, r->live);
+	struct chunk_row row = { .id = b->id };
+	struct chunk_base base = { 0 };
+
+	if (!id || id == h->base || id == b->id)
+		return 0;
+	chunk_base_take(r->s, id, &base);
+	if (!base.id)
+		return 0;
+	int rc = chunk_encode_to(r->ctx, r->s, b->data, b->len, r->out, r->cap, &row, &f->note, &base);
+
+	if (rc)
+		return rc;
+	if (!base.id || (f->row.payload_len && row.payload_len > f->row.payload_len - f->row.payload_len / WORTH))
+		chunk_base_drop(r->s, &base);
+	else
+		consider(r, f, &row, &f->note, &base);
+	return 0;
+}
+
 /* Encodes b every way there is. f->note holds what is known of it. */
 static int search(struct recoder *r, const struct chunk_buf *b, const struct chunk_head *h, const uint64_t *near,
 		size_t n, struct form *f)
@@ -101,8 +130,12 @@ static int search(struct recoder *r, const struct chunk_buf *b, const struct chu
 	uint64_t pred = h->pred > 0 ? (uint64_t)h->pred : 0;
 	int rc = 0;
 
-	if (h->base)
-		return try_own(r, b, h, f);
+	if (h->base) {
+		rc = try_own(r, b, h, f);
+		for (size_t i = 0; rc == 0 && r->all && i < n; i++)
+			rc = try_near(r, b, h, near[i], f);
+		return rc;
+	}
 	if (pred) {
 		near = &pred;
 		n = 1;
@@ -116,6 +149,8 @@ static int search(struct recoder *r, const struct chunk_buf *b, const struct chu
 		offer = (struct chunk_bases){ 0 };
 		rc = try_offer(r, b, &offer, f);
 	}
+	for (size_t i = 0; rc == 0 && r->all && !f->base.id && i < n; i++)
+		rc = try_near(r, b, h, near[i], f);
 	return rc;
 }
 
@@ -128,16 +163,6 @@ static int check_form(struct recoder *r, const struct chunk_buf *b, const struct
 	if (rc == 0 && memcmp(r->raw, b->data, b->len) != 0)
 		rc = ckpt_fail(EIO, "its new form does not give its bytes back");
 	return rc ? ckpt_context(rc, "chunk %llu", (unsigned long long)b->id) : 0;
-}
-
-static int check_hash(const struct chunk_buf *b, const struct chunk_head *h)
-{
-	struct codec_hash is;
-	int rc = codec_sha256(b->data, b->len, &is);
-
-	if (rc == 0 && (b->len != h->raw_len || memcmp(is.b, h->hash.b, CODEC_HASH_LEN) != 0))
-		rc = ckpt_fail(EIO, "chunk %llu: its bytes do not have their SHA-256", (unsigned long long)b->id);
-	return rc;
 }
 
 /* Its form stays: that it was looked at is noted where that changes a few bytes of the row and not all of it. */
@@ -162,7 +187,7 @@ static int put(struct recoder *r, uint64_t id, const struct chunk_head *h, struc
 	if (rc)
 		return rc;
 	rc = chunk_row_replace(r->s, &f->row, h,
-			chunk_step_tiny(f->row.payload_len, h->raw_len) ? CHUNK_DEPTH_FAR : CHUNK_DEPTH);
+			r->all || chunk_step_tiny(f->row.payload_len, h->raw_len) ? CHUNK_DEPTH_FAR : CHUNK_DEPTH);
 	if (rc == 0)
 		return RECODE_BETTER;
 	if (rc == -ESTALE)
@@ -194,7 +219,7 @@ int recode_chunk(struct recoder *r, uint64_t id, const uint64_t *near, size_t n,
 		return rc;
 	rc = chunk_get_aside(r->s, id, &b);
 	if (rc == 0)
-		rc = check_hash(b, &h);
+		rc = chunk_name_check(r->s, &h.name, id, b->data, b->len);
 	if (rc == 0)
 		rc = search(r, b, &h, near, n, &f);
 	if (rc)

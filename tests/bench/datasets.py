@@ -19,6 +19,7 @@ CLASSES = [
     ("bf16", "bf16 fine-tuning", 0.205, 0.19, 0),
     ("fp16", "fp16 fine-tuning", 0.325, 0.30, 0),
     ("copies", "copies, EMA, all in one file", 0.13, None, 0),
+    ("ema", "weights and an EMA, every layer moves", 0.785, None, 0),
     ("embed1", "1 % of embedding rows changed", 0.0105, None, 1),
     ("embed5", "5 % of embedding rows changed", 0.046, None, 1),
     ("forms", "the same in .safetensors, shards", 0.002, None, 1),

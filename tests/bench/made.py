@@ -302,6 +302,23 @@ def copies(steps):
         steps.next(files)
 
 
+def ema(steps):
+    """Weights of which every layer moves, beside them their average with decay 0.999, updated each step; three epochs."""
+    model = ResNet()
+    x, y = pictures(1000, 20, 91)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    train_pictures(model, optimizer, x, y, 40, 92, batch=16)
+    average, count = copy(model.state_dict()), 0
+    for epoch in range(3):
+        for step in range(60):
+            train_pictures(model, optimizer, x, y, 1, 1000 * epoch + step, batch=16)
+            count += 1
+            decay = min(0.999, (1 + count) / (10 + count))  # as timm and diffusers begin it
+            for k, v in model.state_dict().items():
+                average[k] = average[k] * decay + v * (1 - decay) if v.is_floating_point() else v.clone()
+        steps.next({"epoch-%d.pth" % epoch: {"state_dict": model.state_dict(), "state_dict_ema": average}})
+
+
 def rows(steps, share):
     """An embedding table of which a share of rows was touched between two checkpoints."""
     table = nn.Embedding(40000, 64)
@@ -415,7 +432,7 @@ def small(steps):
     steps.next(files)
 
 
-CLASSES = ("sgd", "adam", "frozen", "replay", "lora", "bf16", "fp16", "copies", "embed1", "embed5", "forms",
+CLASSES = ("sgd", "adam", "frozen", "replay", "lora", "bf16", "fp16", "copies", "ema", "embed1", "embed5", "forms",
            "int8", "fp8", "int4", "small")
 
 

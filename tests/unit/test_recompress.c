@@ -198,6 +198,56 @@ static void test_readonly(void **state)
 	assert_int_equal(store_recompress(f->s, NULL, NULL, &r), -EROFS);
 }
 
+/* Where it is known what lay in the same place before, heads of chains and of turns lean on that; no row becomes too long. */
+static void test_nearer_bases(void **state)
+{
+	enum { MANY = 40 };
+	struct fixture *f = *state;
+	struct chunk_counters c;
+	uint64_t ids[MANY];
+	struct recoder r;
+	struct recoded d;
+	unsigned better = 0, deepest = 0;
+
+	restart(f, CODEC_DEFAULT);
+	atomic_store(&f->s->chunks->pipe.forced, PRESSURE_NEVER);
+	train_run(f->s, SEED, MANY, false, ids);
+	check_all(f->s, ids, 0, MANY);
+	chunk_counters(f->s, &c);
+	uint64_t before = c.chunk_stored;
+
+	assert_int_equal(recoder_init(&r, f->s, CODEC_MAX, NULL), 0);
+	for (unsigned k = 0; k < MANY; k++) {
+		struct chunk_head was = train_head(f->s, ids[k]);
+		int rc = recode_chunk(&r, ids[k], k ? &ids[k - 1] : NULL, k ? 1 : 0, &d);
+
+		assert_true(rc == RECODE_BETTER || rc == RECODE_KEPT);
+		better += rc == RECODE_BETTER && train_head(f->s, ids[k]).base != was.base;
+		assert_true(train_head(f->s, ids[k]).payload_len <= was.payload_len);
+		for (unsigned i = 0; i < MANY; i++)
+			assert_true(train_depth(f->s, ids[i]) <= CHUNK_DEPTH_FAR);
+	}
+	assert_int_equal(train_head(f->s, ids[CHUNK_DEPTH + 1]).base, ids[CHUNK_DEPTH]);
+	assert_true(better >= 4);
+	for (unsigned k = 0; k < MANY; k++) {
+		unsigned depth = train_depth(f->s, ids[k]);
+
+		deepest = depth > deepest ? depth : deepest;
+		assert_int_equal(recode_chunk(&r, ids[k], k ? &ids[k - 1] : NULL, k ? 1 : 0, &d), RECODE_KEPT);
+		train_check(f->s, SEED, k, false, ids[k]);
+	}
+	assert_true(deepest > CHUNK_DEPTH);
+	recoder_release(&r);
+	chunk_counters(f->s, &c);
+	assert_true(c.chunk_stored < before);
+	/* What is saved afterwards has the bases of one that is saved anywhere. */
+	uint64_t next = train_save(f->s, SEED, MANY, false, ids[MANY - 1]);
+
+	assert_true(train_head(f->s, next).base != 0);
+	assert_true(train_depth(f->s, next) <= CHUNK_DEPTH);
+	train_check(f->s, SEED, MANY, false, next);
+}
+
 /* A training that keeps its last two holds little more than two, whatever the older ones were for. */
 static void test_keep_last_two(void **state)
 {
@@ -265,7 +315,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_fast_becomes_small), T(test_stopped), T(test_killed), T(test_unreadable), T(test_readonly),
+		T(test_fast_becomes_small), T(test_nearer_bases), T(test_stopped), T(test_killed), T(test_unreadable), T(test_readonly),
 		T(test_keep_last_two), T(test_deleting),
 	};
 
