@@ -25,27 +25,27 @@ UNITDIR  = $(PREFIX)/lib/systemd/system
 CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bins.c \
 	codec/codec_bins_avx2.c codec/codec_chunk.c \
 	codec/codec_container.c codec/codec_cut.c codec/codec_delta.c codec/codec_drift.c codec/codec_float.c codec/codec_hash.c \
-	codec/codec_image.c codec/codec_pages.c codec/codec_planes.c codec/codec_probe.c codec/codec_rans.c \
+	codec/codec_image.c codec/image_linear.c codec/codec_pages.c codec/codec_planes.c codec/codec_print.c codec/codec_probe.c codec/codec_rans.c codec/codec_rans_avx512.c \
 	codec/codec_rans_decode.c codec/codec_rans_encode.c codec/codec_simd.c codec/codec_text.c \
 	codec/codec_version.c codec/codec_work.c codec/container_legacy.c codec/container_npy.c \
-	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c codec/cut_gear.c \
+	codec/container_pickle.c codec/container_safetensors.c codec/container_zip.c codec/cut_content.c \
 	codec/cut_legacy.c codec/cut_npy.c codec/cut_safetensors.c codec/cut_table.c codec/cut_twin.c codec/cut_unknown.c \
 	codec/cut_zip.c codec/json_text.c codec/npy_header.c codec/pickle_build.c \
 	codec/pickle_edit.c codec/pickle_graph.c codec/pickle_memo.c codec/pickle_op.c codec/pickle_parse.c codec/pickle_walk.c \
 	codec/pickle_words.c codec/pickle_write.c codec/read_window.c codec/record_name.c codec/safetensors_read.c codec/safetensors_scan.c \
 	codec/torch_dtype.c codec/torch_edit.c codec/torch_file.c codec/torch_names.c codec/torch_object.c \
 	codec/torch_places.c codec/torch_tensor.c codec/torch_value.c codec/zip_read.c codec/zip_write.c
-STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_open.c \
+STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_name.c store/chunk_open.c \
 	store/chunk_pin.c store/chunk_pipe.c store/chunk_row.c store/chunk_stage.c store/cost.c store/derived.c store/dirlist.c store/extents.c store/file.c \
-	store/file_clone.c store/file_content.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
-	store/manifest.c store/meta.c store/meta_schema.c store/meta_shrink.c store/meta_txn.c store/pathof.c store/pool.c store/pool_fill.c store/pool_thin.c store/recode.c store/recompress.c store/recompress_idle.c store/recompress_near.c store/record.c store/reserve.c \
+	store/file_clone.c store/file_content.c store/file_jobs.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
+	store/manifest.c store/meta.c store/meta_schema.c store/meta_shrink.c store/db_flags.c store/meta_txn.c store/meta_upgrade.c store/page_file.c store/page_sums.c store/pathof.c store/pool.c store/pool_fill.c store/pool_thin.c store/recode.c store/recompress.c store/recompress_idle.c store/recompress_near.c store/record.c store/reserve.c \
 	store/stats.c store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c \
-	store/tree_remove.c store/tree_rename.c store/usage.c store/verify.c store/version_hold.c store/xattr.c
+	store/tree_remove.c store/tree_rename.c store/usage.c store/verify.c store/verify_pages.c store/version_hold.c store/vfs_gather.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
-	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \
+	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/fuse_xattr.c fs/loop_pace.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \
 	fs/view_history.c fs/view_stats.c \
-	fs/doc_cache.c fs/fact_cache.c fs/view_access.c fs/view_cache.c fs/view_content.c fs/view_forms.c fs/view_host.c fs/view_names.c fs/view_runs.c fs/view_runs_file.c fs/view_runs_text.c fs/view_scan.c fs/view_scan_tree.c fs/view_source.c fs/view_tree.c
+	fs/doc_cache.c fs/fact_cache.c fs/view_access.c fs/view_cache.c fs/view_content.c fs/view_forms.c fs/view_handles.c fs/view_host.c fs/view_names.c fs/view_nodes.c fs/view_runs.c fs/view_runs_file.c fs/view_runs_text.c fs/view_scan.c fs/view_scan_tree.c fs/view_source.c fs/view_tree.c
 CLI_SRC = cli/checkpoint.c cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_best.c \
 	cli/cmd_cat.c cli/cmd_cp.c cli/cmd_df.c cli/cmd_diff.c cli/cmd_export.c cli/cmd_gc.c \
 	cli/cmd_import.c cli/cmd_ls.c cli/cmd_mount.c cli/cmd_recompress.c cli/cmd_rm.c cli/cmd_runs.c \
@@ -58,9 +58,9 @@ BRIDGE_SRC = torchbridge/bridge_client.c torchbridge/bridge_compare.c torchbridg
 	torchbridge/bridge_runs.c torchbridge/bridge_spawn.c torchbridge/bridge_spec.c \
 	torchbridge/bridge_tree.c torchbridge/bridge_view.c torchbridge/compare_data.c \
 	torchbridge/compare_list.c torchbridge/json_put.c torchbridge/layout_gather.c torchbridge/layout_stripe.c \
-	torchbridge/name_escape.c torchbridge/runs_arena.c torchbridge/runs_avalanche.c \
+	torchbridge/name_escape.c torchbridge/runs_arena.c torchbridge/runs_avalanche.c torchbridge/runs_avalanche_metrics.c \
 	torchbridge/runs_best.c torchbridge/runs_chart.c torchbridge/runs_collect.c \
-	torchbridge/runs_components.c torchbridge/runs_dict.c torchbridge/runs_escape.c \
+	torchbridge/runs_components.c torchbridge/runs_cost.c torchbridge/runs_dict.c torchbridge/runs_escape.c \
 	torchbridge/runs_fact_io.c torchbridge/runs_facts.c torchbridge/runs_group.c torchbridge/runs_keys.c \
 	torchbridge/runs_layouts.c torchbridge/runs_log.c torchbridge/runs_metrics.c \
 	torchbridge/runs_module.c torchbridge/runs_number.c torchbridge/runs_page.c \
@@ -83,19 +83,19 @@ UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_tr
 UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c tests/unit/test_bridge_doc.c \
 	tests/unit/test_bridge_dtype.c tests/unit/test_bridge_layout.c tests/unit/test_bridge_math.c \
 	tests/unit/test_bridge_part.c tests/unit/test_bridge_runs.c tests/unit/test_bridge_torch.c tests/unit/test_bridge_tree.c \
-	tests/unit/test_bridge_view.c tests/unit/test_bridge_walk.c tests/unit/test_chunks.c \
+	tests/unit/test_bridge_view.c tests/unit/test_bridge_walk.c tests/unit/test_chunk_batches.c tests/unit/test_chunks.c tests/unit/test_chunk_name.c tests/unit/test_codec_print.c tests/unit/test_cut_content.c \
 	tests/unit/test_codec_bins.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
 	tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c tests/unit/test_codec_hash.c \
 	tests/unit/test_codec_planes.c tests/unit/test_codec_rans.c tests/unit/test_codec_text.c \
 	tests/unit/test_control.c tests/unit/test_cost.c tests/unit/test_cut_formats.c \
-	tests/unit/test_cut_zip.c tests/unit/test_damage.c tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_faults_memory.c \
-	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_session.c \
-	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_meta.c \
-	tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \
+	tests/unit/test_cut_zip.c tests/unit/test_damage.c tests/unit/test_damage_bits.c tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_faults_memory.c \
+	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_names.c tests/unit/test_fs_session.c \
+	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_image_linear.c tests/unit/test_loop_pace.c tests/unit/test_meta.c \
+	tests/unit/test_page_sums.c tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \
 	tests/unit/test_recompress.c tests/unit/test_recompress_idle.c tests/unit/test_recompress_near.c tests/unit/test_reserve.c \
 	tests/unit/test_safetensors.c tests/unit/test_store.c tests/unit/test_target.c \
-	tests/unit/test_torch_file.c tests/unit/test_tree.c tests/unit/test_twin.c \
-	tests/unit/test_version_hold.c tests/unit/test_zip.c
+	tests/unit/test_torch_file.c tests/unit/test_tree.c tests/unit/test_tree_attrs.c tests/unit/test_tree_crash.c tests/unit/test_twin.c \
+	tests/unit/test_version_hold.c tests/unit/test_view_host.c tests/unit/test_zip.c
 
 # libFuzzer targets.
 FUZZ_SRC = tests/fuzz/fuzz_codec.c tests/fuzz/fuzz_cut.c tests/fuzz/fuzz_npy.c tests/fuzz/fuzz_pickle.c \

@@ -3,7 +3,7 @@
  *
  * Why it looks as it does (measured, DESIGN): a rollback journal writes a new blob's pages once, where a WAL writes them
  * twice; PERSIST spares making and removing the journal; a payload ends inside a page, and pages of 64 KiB lost 6 % of every
- * store to that, where those of 8 KiB cost no time that could be measured; a cache of 16 MiB makes a long transaction
+ * store to that, where small ones cost little time, since many leave as one (gather_internal.h); a cache of 16 MiB makes a long transaction
  * spill its pages as it grows, so that the commit at its end finds most of them written.  A transaction that has spilled
  * holds the file exclusively: readers share this one connection.
  *
@@ -28,9 +28,12 @@
 #include <syslog.h>
 
 #include "chunk_parts.h"
+#include "page_sums_internal.h"
+#include "vfs_internal.h"
 
 #define INSERT_COLUMNS "(id, hash, raw_len, codec, base, \"check\", hint, pred, data) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
 #define INSERT "INSERT INTO chunk" INSERT_COLUMNS
+#define LATE ", (SELECT sha FROM late WHERE late.id = chunk.id)"
 #define INSERT_AT "INSERT OR IGNORE INTO chunk" INSERT_COLUMNS
 
 static const char *const sql[CHUNK_STMTS] = {
@@ -42,12 +45,20 @@ static const char *const sql[CHUNK_STMTS] = {
 	[ST_INSERT_AT] = (INSERT_AT),
 	[ST_REPLACE] = "UPDATE chunk SET codec = ?2, base = ?3, \"check\" = ?4, hint = ?5, pred = ?6, data = ?7 WHERE id = ?1",
 	[ST_SETTLE] = "UPDATE chunk SET hint = ?2, pred = ?3 WHERE id = ?1",
-	[ST_ROW] = "SELECT raw_len, codec, base, hash, \"check\", data FROM chunk WHERE id = ?1",
-	[ST_HEAD] = "SELECT raw_len, codec, base, hash, \"check\", length(data), hint, pred FROM chunk WHERE id = ?1",
-	[ST_HEAD_OLD] = "SELECT raw_len, codec, base, hash, \"check\", length(data), 0, 0 FROM chunk WHERE id = ?1",
+	[ST_ROW] = ("SELECT raw_len, codec, base, hash, \"check\", data" LATE " FROM chunk WHERE id = ?1"),
+	[ST_ROW_OLD] = "SELECT raw_len, codec, base, hash, \"check\", data, NULL FROM chunk WHERE id = ?1",
+	[ST_HEAD] = ("SELECT raw_len, codec, base, hash, \"check\", length(data), hint, pred" LATE " FROM chunk WHERE id = ?1"),
+	[ST_HEAD_OLD] = "SELECT raw_len, codec, base, hash, \"check\", length(data), 0, 0, NULL FROM chunk WHERE id = ?1",
 	[ST_DELETE] = "DELETE FROM chunk WHERE id = ?1",
+	[ST_SAVE] = "SAVEPOINT change",
+	[ST_UNDO] = "ROLLBACK TO change",
+	[ST_KEEP] = "RELEASE change",
 	[ST_LEANED] = "SELECT id FROM chunk WHERE base = ?1 AND base > 0 AND id > ?2 ORDER BY id LIMIT 1",
 	[ST_LIST] = "SELECT id, hash FROM chunk WHERE id > ?1 ORDER BY id LIMIT ?2",
+	[ST_LATE_ADD] = "INSERT OR IGNORE INTO late(id) VALUES(?1)",
+	[ST_LATE_DROP] = "DELETE FROM late WHERE id = ?1",
+	[ST_SHA_PUT] = "UPDATE late SET sha = ?2 WHERE id = ?1",
+	[ST_SHA_DUE] = "SELECT id FROM late INDEXED BY late_due WHERE sha IS NULL AND id > ?1 ORDER BY id LIMIT 1",
 	[ST_WAITING] = "SELECT max(id) FROM chunk INDEXED BY chunk_waiting WHERE pred > 0 AND id < ?1",
 };
 
@@ -78,6 +89,10 @@ int chunk_db_errno(sqlite3 *db, int rc)
 
 int chunk_db_fail(struct chunk_db *d, int rc)
 {
+	if (rc == PAGE_DAMAGED) {
+		d->hurt = true;
+		return store_vfs_damage();
+	}
 	return ckpt_fail(chunk_db_errno(d->db, rc), "chunks.db: %s", sqlite3_errmsg(d->db));
 }
 
@@ -177,6 +192,26 @@ int chunk_batch_failed(struct store *s, int rc)
 	if (atomic_load(&d->txn) && (sqlite3_get_autocommit(d->db) || rc == -EIO))
 		batch_lost(s, -rc);
 	return rc;
+}
+
+int chunk_change_begin(struct store *s)
+{
+	struct chunk_db *d = &s->chunks->db;
+	int rc = chunk_run(d, ST_SAVE);
+
+	d->hurt = false;
+	return rc ? chunk_batch_failed(s, rc) : 0;
+}
+
+int chunk_change_end(struct store *s, int rc)
+{
+	struct chunk_db *d = &s->chunks->db;
+
+	if (rc && d->hurt && chunk_run(d, ST_UNDO) == 0 && chunk_run(d, ST_KEEP) == 0)
+		return store_vfs_damage();
+	if (rc == 0)
+		rc = chunk_run(d, ST_KEEP);
+	return rc ? chunk_batch_failed(s, rc) : 0;
 }
 
 int chunk_batch_begin(struct store *s)

@@ -1,9 +1,9 @@
 /*
- * chunk_index.c: from the hash of plain bytes to the chunk that holds them.
+ * chunk_index.c: from the name of plain bytes to the chunk that holds them.
  *
- * Two halves.  In memory: the twins, hashes that came in in this life, from the moment a worker takes them in hand until
+ * Two halves.  In memory: the twins, names that came in in this life, from the moment a worker takes them in hand until
  * they have their row in meta.db.  In meta.db: chunk_index(prefix, id) for committed chunks, the prefix being eight
- * bytes of the hash; a hit is confirmed against the chunk's own row.  A hash is always in one of them: rows are written
+ * bytes of the name; a hit is confirmed against the chunk's own row.  A name is always in one of them: rows are written
  * before twins go.
  *
  *      twin_enter          twin_inserted             commit            chunk_index_flush
@@ -27,22 +27,22 @@ enum { FLUSH_ROWS = 512, CANDIDATES = 8 };
 
 /* --- twins ---------------------------------------------------------------------------------------- */
 
-static size_t bucket_of(const struct chunk_index *x, const struct codec_hash *h)
+static size_t bucket_of(const struct chunk_index *x, const struct chunk_name *n)
 {
-	return (size_t)codec_hash_prefix(h) & (x->nbuckets - 1);
+	return (size_t)chunk_name_prefix(n) & (x->nbuckets - 1);
 }
 
-static struct twin *twin_find(const struct chunk_index *x, const struct codec_hash *h, uint32_t raw_len)
+static struct twin *twin_find(const struct chunk_index *x, const struct chunk_name *n, uint32_t raw_len)
 {
-	for (struct twin *t = x->buckets[bucket_of(x, h)]; t; t = t->next)
-		if (t->raw_len == raw_len && memcmp(t->hash.b, h->b, CODEC_HASH_LEN) == 0)
+	for (struct twin *t = x->buckets[bucket_of(x, n)]; t; t = t->next)
+		if (t->raw_len == raw_len && chunk_name_same(&t->name, n))
 			return t;
 	return NULL;
 }
 
 static void unhash(struct chunk_index *x, struct twin *t)
 {
-	struct twin **p = &x->buckets[bucket_of(x, &t->hash)];
+	struct twin **p = &x->buckets[bucket_of(x, &t->name)];
 
 	while (*p != t)
 		p = &(*p)->next;
@@ -70,7 +70,7 @@ static void spread(struct chunk_index *x)
 	for (size_t i = 0; i < old; i++) {
 		for (struct twin *t = was[i], *next; t; t = next) {
 			next = t->next;
-			size_t at = bucket_of(x, &t->hash);
+			size_t at = bucket_of(x, &t->name);
 
 			t->next = b[at];
 			b[at] = t;
@@ -85,7 +85,7 @@ int twin_enter(struct store *s, struct chunk_job *j, struct twin **mine)
 	int rc = TWIN_MINE;
 
 	pthread_mutex_lock(&x->lock);
-	struct twin *t = twin_find(x, &j->hash, j->len);
+	struct twin *t = twin_find(x, &j->name, j->len);
 
 	if (t && t->busy) {
 		j->next = t->waiters;
@@ -99,13 +99,13 @@ int twin_enter(struct store *s, struct chunk_job *j, struct twin **mine)
 			rc = TWIN_KNOWN;
 		}
 	} else if (!(t = calloc(1, sizeof *t))) {
-		rc = ckpt_fail(ENOMEM, "no memory for a chunk's hash");
+		rc = ckpt_fail(ENOMEM, "no memory for a chunk's name");
 	} else {
 		if (x->ntwins > x->nbuckets)
 			spread(x);
-		size_t at = bucket_of(x, &j->hash);
+		size_t at = bucket_of(x, &j->name);
 
-		t->hash = j->hash;
+		t->name = j->name;
 		t->raw_len = j->len;
 		t->busy = true;
 		t->next = x->buckets[at];
@@ -168,18 +168,18 @@ void twins_lost(struct store *s, uint64_t batch)
 
 /* --- the index in meta.db ------------------------------------------------------------------------- */
 
-int chunk_index_add(struct store *s, const struct codec_hash *h, uint64_t id)
+int chunk_index_add(struct store *s, const struct chunk_name *n, uint64_t id)
 {
 	sqlite3_stmt *st = meta_stmt(s, "INSERT OR IGNORE INTO chunk_index(prefix, id) VALUES(?1, ?2)");
 
 	if (!st)
 		return meta_fail(s);
-	sqlite3_bind_int64(st, 1, codec_hash_prefix(h));
+	sqlite3_bind_int64(st, 1, chunk_name_prefix(n));
 	sqlite3_bind_int64(st, 2, (int64_t)id);
 	return meta_exec(s, st);
 }
 
-int chunk_index_lookup(struct store *s, const struct codec_hash *h, uint32_t raw_len, uint64_t *id)
+int chunk_index_lookup(struct store *s, const struct chunk_name *name, uint32_t raw_len, uint64_t *id)
 {
 	uint64_t found[CANDIDATES];
 	int n = 0, rc = 0;
@@ -188,7 +188,7 @@ int chunk_index_lookup(struct store *s, const struct codec_hash *h, uint32_t raw
 	sqlite3_stmt *st = meta_stmt(s, "SELECT id FROM chunk_index WHERE prefix = ?1 ORDER BY id DESC LIMIT 8");
 
 	if (st) {
-		sqlite3_bind_int64(st, 1, codec_hash_prefix(h));
+		sqlite3_bind_int64(st, 1, chunk_name_prefix(name));
 		while (n < CANDIDATES && (rc = meta_step(s, st)) == 1)
 			found[n++] = (uint64_t)sqlite3_column_int64(st, 0);
 		sqlite3_reset(st);
@@ -206,7 +206,7 @@ int chunk_index_lookup(struct store *s, const struct codec_hash *h, uint32_t raw
 		if (rc)
 			return rc;
 		rc = chunk_head_read(s, found[i], &head);
-		if (rc == 1 && head.raw_len == raw_len && memcmp(head.hash.b, h->b, CODEC_HASH_LEN) == 0) {
+		if (rc == 1 && head.raw_len == raw_len && chunk_name_same(&head.name, name)) {
 			*id = found[i];
 			return 1;
 		}
@@ -284,7 +284,7 @@ int chunk_index_flush(struct store *s, size_t least)
 
 		pthread_mutex_lock(&x->lock);
 		for (struct twin *t = x->oldest; t && n < FLUSH_ROWS && t->id <= committed; t = t->newer) {
-			rows[n++] = (struct index_row){ codec_hash_prefix(&t->hash), t->id };
+			rows[n++] = (struct index_row){ chunk_name_prefix(&t->name), t->id };
 			upto = t->id;
 		}
 		pthread_mutex_unlock(&x->lock);
@@ -352,15 +352,15 @@ int chunk_index_open(struct store *s)
 {
 	struct chunk_index *x = &s->chunks->index;
 	uint64_t upto = 0, ids[FLUSH_ROWS];
-	struct codec_hash *hashes = NULL;
+	struct chunk_name *names = NULL;
 	struct index_row rows[FLUSH_ROWS];
 
 	pthread_mutex_init(&x->lock, NULL);
 	pthread_mutex_init(&x->flush, NULL);
 	x->nbuckets = 4096;
 	x->buckets = calloc(x->nbuckets, sizeof(struct twin *));
-	hashes = calloc(FLUSH_ROWS, sizeof *hashes);
-	int rc = x->buckets && hashes ? 0 : ckpt_fail(ENOMEM, "no memory for the chunk index");
+	names = calloc(FLUSH_ROWS, sizeof *names);
+	int rc = x->buckets && names ? 0 : ckpt_fail(ENOMEM, "no memory for the chunk index");
 
 	if (rc == 0 && !s->readonly) {
 		rc = indexed_upto(s, &upto);
@@ -370,18 +370,18 @@ int chunk_index_open(struct store *s)
 			rc = 0;
 	}
 	while (rc == 0 && !s->readonly) {
-		int n = chunk_rows_list(s, upto, ids, hashes, FLUSH_ROWS);
+		int n = chunk_rows_list(s, upto, ids, names, FLUSH_ROWS);
 
 		if (n <= 0) {
 			rc = n;
 			break;
 		}
 		for (int i = 0; i < n; i++)
-			rows[i] = (struct index_row){ codec_hash_prefix(&hashes[i]), ids[i] };
+			rows[i] = (struct index_row){ chunk_name_prefix(&names[i]), ids[i] };
 		upto = ids[n - 1];
 		rc = write_rows(s, rows, (size_t)n, upto);
 	}
-	free(hashes);
+	free(names);
 	return rc;
 }
 

@@ -2,7 +2,7 @@
  * chunk_internal.h: chunks, for the modules of store/.
  *
  * chunks.db: chunk(id INTEGER PRIMARY KEY, hash BLOB, raw_len, codec, base, "check", hint, pred, data BLOB);
- * rollback journal (PERSIST), synchronous=FULL, 8 KiB pages, auto_vacuum=INCREMENTAL, secure_delete=OFF, mmap_size=0.  One connection,
+ * rollback journal (PERSIST), synchronous=FULL, 4 KiB pages, auto_vacuum=INCREMENTAL, secure_delete=OFF, mmap_size=0.  One connection,
  * one mutex (the chunks lock); one open transaction, the open batch, that chunks_commit() ends.  base is 0 or the id of
  * the chunk that the payload is a difference to.  check is codec_check() of the payload.  hint and pred are for those who
  * encode the chunk anew: chunk_note_pack(), and the predecessor where its difference was put off (negative: was looked
@@ -12,8 +12,10 @@
  *
  * A chunk on its way in:
  *
- *   chunk_submit ---> queue ---> worker: SHA-256, known? (index in meta.db, confirmed against the row; or another one
- *   under way), else encode, insert ---> id.
+ *   chunk_submit ---> queue ---> worker: fingerprint, known? (index in meta.db, confirmed against the row; or another one
+ *   under way), else SHA-256, encode, insert ---> id.
+ *
+ * Where more chunks wait, SHA-256 is taken later (chunk_name.c).
  *
  * Ids grow in the order of insertion and are never used twice.  What is inserted is readable at once, but is safe only
  * when its batch is committed: a manifest may name a chunk only after chunks_commit() or chunks_commit_batch(), or after
@@ -41,6 +43,7 @@
 
 #include "codec/codec_chunk.h"
 #include "codec/codec_hash.h"
+#include "codec/codec_print.h"
 
 struct store;
 
@@ -56,6 +59,17 @@ int chunks_open(struct store *s, bool create);
 void chunks_close(struct store *s);
 
 /* --- the way in ---------------------------------------------------------------------------------- */
+
+/*
+ * What a chunk's plain bytes are known by: their fingerprint under the store's key (16 bytes) and their SHA-256 (32).  In
+ * chunk.hash and staged.hash, and in b, they follow one another; len says which are there: 48 both; 16 SHA-256 is not
+ * taken yet; 32 a chunk of format 2, which had no fingerprints; 0 nothing is known (a damaged row).
+ */
+enum { CHUNK_NAME_MAX = CODEC_PRINT_LEN + CODEC_HASH_LEN };
+struct chunk_name {
+	uint8_t len;
+	uint8_t b[CHUNK_NAME_MAX];
+};
 
 /*
  * A chunk under way.  The submitter fills raw (taken: freed with free() when the last reference goes), len, hint;
@@ -76,7 +90,7 @@ struct chunk_job {
 	int error;                 /* 0 or -errno */
 	bool known;                /* the bytes were in the store already */
 	/* the pipeline's own */
-	struct codec_hash hash;
+	struct chunk_name name;
 	struct chunk_job *next;
 };
 
@@ -121,7 +135,7 @@ uint64_t chunks_pending(struct store *s);
 struct chunk_row {
 	uint64_t id, base;
 	uint64_t batch;            /* as in chunk_job */
-	struct codec_hash hash;
+	struct chunk_name name;
 	uint32_t raw_len;
 	int codec;
 	int64_t check;

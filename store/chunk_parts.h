@@ -4,7 +4,8 @@
  *   chunk_db.c     chunks.db: statements and batches
  *   chunk_row.c    its rows and ids
  *   chunk_base.c   what a chunk is to be a difference to
- *   chunk_index.c  hash -> id, in memory for what is new, in meta.db for what is committed
+ *   chunk_name.c   fingerprint and SHA-256
+ *   chunk_index.c  name -> id, in memory for what is new, in meta.db for what is committed
  *   chunk_stage.c  chunks that live in meta.db until theirs is committed in chunks.db
  *   chunk_pipe.c   queue and workers
  *   chunk_cache.c  decoded chunks
@@ -51,8 +52,9 @@ struct lost_batch {
 enum { CHUNK_LOST_MAX = 64, CHUNK_CACHE_KIB = 16384 };
 
 enum chunk_stmt {
-	ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_STATE, ST_INSERT, ST_INSERT_AT, ST_REPLACE, ST_SETTLE, ST_ROW, ST_HEAD,
-	ST_HEAD_OLD, ST_DELETE, ST_LEANED, ST_LIST, ST_WAITING, CHUNK_STMTS
+	ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_STATE, ST_INSERT, ST_INSERT_AT, ST_REPLACE, ST_SETTLE, ST_ROW, ST_ROW_OLD, ST_HEAD,
+	ST_HEAD_OLD, ST_DELETE, ST_LEANED, ST_LIST, ST_WAITING, ST_LATE_ADD, ST_LATE_DROP, ST_SHA_PUT, ST_SHA_DUE, ST_SAVE, ST_UNDO,
+	ST_KEEP, CHUNK_STMTS
 };
 
 struct chunk_db {
@@ -66,7 +68,11 @@ struct chunk_db {
 	struct lost_batch lost[CHUNK_LOST_MAX];
 	unsigned nlost;
 	bool told;                 /* since the last commit the log was told of a loss */
-	bool old;                  /* read-only, of format 1: rows have neither hint nor pred */
+	bool hurt;                 /* a statement met a damaged page (page_sums_internal.h); who wants to know clears it before */
+	bool old;                  /* read-only, of an older format: hint, pred and late are not looked at */
+	/* Set at open, read by anybody. */
+	uint8_t key[CODEC_PRINT_KEY_LEN]; /* of fingerprints */
+	uint64_t sha_upto;         /* chunks up to this id may have no fingerprint; 0: all have one */
 	/* Written under the lock, read by anybody. */
 	atomic_bool txn;           /* a transaction is open */
 	_Atomic uint64_t batch;    /* number of the open batch */
@@ -92,11 +98,17 @@ int chunk_run(struct chunk_db *d, enum chunk_stmt which);
 int chunk_batch_begin(struct store *s);
 /* A changing statement failed with rc (-errno): did it take the transaction with it? Lock held. Returns rc. */
 int chunk_batch_failed(struct store *s, int rc);
+/*
+ * Around a change that may meet a damaged page and stop half way: end, with the change's result, takes back what it did then and
+ * leaves the rest of the batch alone (-EIO); after any other failure as chunk_batch_failed().  Lock held, a batch is open.
+ */
+int chunk_change_begin(struct store *s);
+int chunk_change_end(struct store *s, int rc);
 
 /* A chunk's row without its payload. */
 struct chunk_head {
 	uint64_t base;
-	struct codec_hash hash;
+	struct chunk_name name;
 	uint32_t raw_len, payload_len;
 	int codec;
 	int64_t check, hint, pred; /* as in chunk_row */
@@ -127,8 +139,8 @@ int chunk_row_replace(struct store *s, const struct chunk_row *r, const struct c
 int chunk_row_settle(struct store *s, uint64_t id, const struct chunk_head *was, int64_t hint, int64_t pred);
 /* The highest id below `below` whose difference was put off (pred > 0): 1, 0 none, -errno. Takes the lock. */
 int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id);
-/* Ids and hashes of the rows behind `after`, up to n of them; returns how many, or -errno. Takes the lock. */
-int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec_hash *hashes, int n);
+/* Ids and names of the rows behind `after`, up to n of them; returns how many, or -errno. Takes the lock. */
+int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct chunk_name *names, int n);
 /*
  * Takes free pages off the file, in the open batch: n at most, and only as many as fit into `ns` nanoseconds.  Returns how
  * many are left, or -errno.  Takes the lock.
@@ -141,10 +153,33 @@ int chunk_lost(struct store *s, uint64_t id);
 /* Ids below this are given out. */
 uint64_t chunk_next_id(struct store *s);
 
+/* --- names (chunk_name.c) ---------------------------------------------------------------------------- */
+
+/* The fingerprint of plain bytes alone. */
+int chunk_name_print(struct store *s, const uint8_t *raw, size_t len, struct chunk_name *out);
+/* SHA-256 too, behind it. */
+int chunk_name_sha(const uint8_t *raw, size_t len, struct chunk_name *n);
+/* From a column; of no known length: empty, false. */
+bool chunk_name_get(sqlite3_stmt *st, int column, struct chunk_name *out);
+/* Adds the SHA-256 that was taken later, if it was; false: there is something that can't be there. */
+bool chunk_name_late(sqlite3_stmt *st, int column, struct chunk_name *n);
+void chunk_name_bind(sqlite3_stmt *st, int param, const struct chunk_name *n); /* n outlives the step */
+/* The key under which the index has it. */
+int64_t chunk_name_prefix(const struct chunk_name *n);
+/* Both are names of the same bytes, as far as what they have in common says; false when that is nothing. */
+bool chunk_name_same(const struct chunk_name *a, const struct chunk_name *b);
+/* Plain bytes are those that n names: by SHA-256, or where that is not taken yet by fingerprint.  -EIO: they are not. */
+int chunk_name_check(struct store *s, const struct chunk_name *n, uint64_t id, const uint8_t *raw, size_t len);
+/*
+ * Takes the SHA-256 of chunks that came in without, in the open batch, until none is left or stop() is true: 0 or -errno.
+ * No lock held.
+ */
+int chunk_names_finish(struct store *s, bool (*stop)(void *arg), void *arg);
+
 /* --- bases ---------------------------------------------------------------------------------------- */
 
 /* Bases below one another: as a rule, and where each step is tiny (chunk_base.c). */
-enum { CHUNK_DEPTH = 4, CHUNK_DEPTH_FAR = 8, CHUNK_TURN = 16 };
+enum { CHUNK_DEPTH = 4, CHUNK_DEPTH_FAR = 8, CHUNK_TURN = 17 };
 
 /* What chunk.hint holds. */
 struct chunk_note {
@@ -168,6 +203,14 @@ struct chunk_bases {
  */
 struct live;
 void chunk_bases_find(struct store *s, uint64_t pred, const struct live *live, struct chunk_bases *out);
+/* Number k of a turn leans on this one, 0 < k < CHUNK_TURN. */
+unsigned chunk_turn_base(unsigned k);
+/*
+ * For idle time, where space counts for more than reading: what chunk `id` may lean on so that neither it nor any chunk
+ * above it comes to have more than CHUNK_DEPTH_FAR bases, if those above have no more than CHUNK_DEPTH now.  It is the
+ * nearest of `pred`, what that leans on, and so on; 0: none, or one of them leans on the other already.
+ */
+uint64_t chunk_base_near(struct store *s, uint64_t id, uint64_t pred, const struct live *live);
 /* A difference so small that its chain may go on: payload against plain bytes. */
 bool chunk_step_tiny(size_t payload_len, size_t raw_len);
 
@@ -195,13 +238,13 @@ int chunk_encode(struct codec_ctx *ctx, struct store *s, const uint8_t *raw, uin
 /* --- index ---------------------------------------------------------------------------------------- */
 
 /*
- * A hash that came in in this life and has no index row yet.  BUSY: a worker has it in hand, others that bring the same
+ * A name that came in in this life and has no index row yet.  BUSY: a worker has it in hand, others that bring the same
  * bytes wait in `waiters`.  Then it has its id, and is in the list, which is in the order of ids.
  */
 struct twin {
 	struct twin *next;         /* same bucket */
 	struct twin *older, *newer;
-	struct codec_hash hash;
+	struct chunk_name name;
 	uint32_t raw_len;
 	bool busy;
 	uint64_t id, batch;
@@ -222,7 +265,7 @@ void chunk_index_close(struct store *s);
 
 enum twin_found { TWIN_MINE, TWIN_WAIT, TWIN_KNOWN };
 /*
- * Looks the job's hash up among the twins.  TWIN_KNOWN: j->id and j->batch are set, the id is pinned.  TWIN_WAIT: the
+ * Looks the job's name up among the twins.  TWIN_KNOWN: j->id and j->batch are set, the id is pinned.  TWIN_WAIT: the
  * job now belongs to the worker that has its twin.  TWIN_MINE: *mine is a fresh busy twin.  -ENOMEM.
  */
 int twin_enter(struct store *s, struct chunk_job *j, struct twin **mine);
@@ -234,13 +277,13 @@ struct chunk_job *twin_leave(struct store *s, struct twin *t);
 void twins_lost(struct store *s, uint64_t batch);
 
 /* Looks in meta.db's index; 1: *id is a chunk with these bytes, pinned; 0: none; -errno. No lock held. */
-int chunk_index_lookup(struct store *s, const struct codec_hash *h, uint32_t raw_len, uint64_t *id);
+int chunk_index_lookup(struct store *s, const struct chunk_name *n, uint32_t raw_len, uint64_t *id);
 /* Writes index rows of committed chunks; all, or only when there are at least `least`. */
 int chunk_index_flush(struct store *s, size_t least);
 /* The highest id below which no twin is left. */
 uint64_t chunk_index_settled(struct store *s);
 /* One index row. Meta lock held, in a transaction. */
-int chunk_index_add(struct store *s, const struct codec_hash *h, uint64_t id);
+int chunk_index_add(struct store *s, const struct chunk_name *n, uint64_t id);
 
 /* --- staged --------------------------------------------------------------------------------------- */
 
@@ -278,6 +321,8 @@ struct chunk_pipe {
  */
 enum { PRESSURE_BY_QUEUE, PRESSURE_ALWAYS, PRESSURE_NEVER };
 bool chunk_pipe_pressed(struct store *s);
+/* Has a worker more to do when he is done with his chunk?  Forced alike. */
+bool chunk_pipe_behind(struct store *s);
 /*
  * Whether the disk has room for `bytes` more; what SQLite holds back in its cache is committed first when that makes the
  * difference, so that the disk is used to its end and no batch is lost there.  -ENOSPC.
@@ -372,7 +417,7 @@ struct recoded {
 /*
  * Looks for a shorter form of a chunk and puts it into the open batch.  Bases are sought at its own base, at its
  * predecessor where the difference was put off, and, when it has neither, at those in near[0, n).  The bytes are compared
- * with their SHA-256 first, and what the new payload decodes to with the bytes, so damage is never covered up.  No lock
+ * with their name first, and what the new payload decodes to with the bytes, so damage is never covered up.  No lock
  * held.  Returns an enum recode_end or -errno: -EIO for a chunk that can't be read, -ENOSPC, what chunk_row_replace() says.
  */
 int recode_chunk(struct recoder *r, uint64_t id, const uint64_t *near, size_t n, struct recoded *out);
@@ -385,6 +430,7 @@ struct idle {
 	bool started;              /* of recompress_idle_step() and _stop(), which one thread calls */
 	atomic_bool finished, stop;
 	atomic_bool any;           /* there may be some; set by whoever puts one off */
+	atomic_bool nameless;      /* there may be chunks without SHA-256 (chunk_name.c); set alike */
 	int64_t finish_ns;         /* how long recompress_idle_finish() may take; tests change it */
 };
 void recompress_idle_open(struct store *s);

@@ -178,6 +178,20 @@ bool chunk_pipe_pressed(struct store *s)
 	return yes;
 }
 
+bool chunk_pipe_behind(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+	int forced = atomic_load(&p->forced);
+
+	if (forced)
+		return forced == PRESSURE_ALWAYS;
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->head != NULL;
+
+	pthread_mutex_unlock(&p->lock);
+	return yes;
+}
+
 bool chunk_pipe_quiet(struct store *s, int64_t ns)
 {
 	struct chunk_pipe *p = &s->chunks->pipe;
@@ -215,10 +229,18 @@ static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 	struct store *s = w->s;
 	struct chunk_bases offer;
 	struct chunk_base base = { 0 };
-	struct chunk_row r = { .hash = j->hash, .raw_len = j->len };
+	struct chunk_row r = { .raw_len = j->len };
 	struct chunk_note note = { .hint = j->hint, .done = j->ctx != NULL };
 	uint8_t planned = 0;
 
+	/* Where more chunks wait SHA-256 is taken later (chunk_name.c). */
+	if (j->name.len == CODEC_PRINT_LEN && !chunk_pipe_behind(s)) {
+		int rc = chunk_name_sha(j->raw, j->len, &j->name);
+
+		if (rc)
+			return rc;
+	}
+	r.name = j->name;
 	bases_for(s, j, &offer, &r, &planned);
 	int rc = chunk_encode(j->ctx ? j->ctx : w->ctx, s, j->raw, j->len, &offer, w->out, w->cap, &r, &note, &base);
 
@@ -240,6 +262,8 @@ static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 		j->batch = r.batch;
 		atomic_fetch_add(&s->chunks->counts.new_bytes, j->len);
 		atomic_fetch_add(&s->chunks->counts.stored_bytes, r.payload_len);
+		if (r.name.len == CODEC_PRINT_LEN)
+			atomic_store(&s->chunks->idle.nameless, true);
 		if (r.pred) {
 			atomic_fetch_add(&s->chunks->counts.postponed, 1);
 			atomic_store(&s->chunks->idle.any, true);
@@ -249,12 +273,29 @@ static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 	return rc;
 }
 
+/* 1: the store has these bytes, *id is pinned; 0, -errno. */
+static int look_up(struct store *s, struct chunk_job *j)
+{
+	int rc = chunk_index_lookup(s, &j->name, j->len, &j->id);
+
+	if (rc != 0 || s->chunks->db.sha_upto == 0)
+		return rc;
+	/* Chunks of format 2 are known by SHA-256 alone. */
+	struct chunk_name sha = { .len = CODEC_HASH_LEN };
+
+	rc = chunk_name_sha(j->raw, j->len, &j->name);
+	if (rc)
+		return rc;
+	memcpy(sha.b, j->name.b + CODEC_PRINT_LEN, CODEC_HASH_LEN);
+	return chunk_index_lookup(s, &sha, j->len, &j->id);
+}
+
 static void process(struct worker *w, struct chunk_job *j)
 {
 	struct store *s = w->s;
 	struct chunk_counts *n = &s->chunks->counts;
 	struct twin *mine = NULL;
-	int rc = codec_sha256(j->raw, j->len, &j->hash);
+	int rc = chunk_name_print(s, j->raw, j->len, &j->name);
 
 	atomic_fetch_add(&n->jobs, 1);
 	atomic_fetch_add(&n->raw_bytes, j->len);
@@ -271,7 +312,7 @@ static void process(struct worker *w, struct chunk_job *j)
 		finish(s, j, rc);
 		return;
 	}
-	rc = chunk_index_lookup(s, &j->hash, j->len, &j->id);
+	rc = look_up(s, j);
 	if (rc == 1) {
 		j->known = true;
 		atomic_fetch_add(&n->known, 1);

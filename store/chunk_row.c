@@ -19,6 +19,18 @@
 enum { ABOVE_MAX = 64 }; /* dependents that are looked through before a chunk counts as having too many */
 
 
+/* Runs a statement about one id. Lock held. */
+static int run_for(struct chunk_db *d, enum chunk_stmt which, uint64_t id)
+{
+	int rc = 0;
+	sqlite3_stmt *st = chunk_stmt(d, which, &rc);
+
+	if (!st)
+		return rc;
+	sqlite3_bind_int64(st, 1, (int64_t)id);
+	return chunk_run(d, which);
+}
+
 int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin *twin)
 {
 	struct chunk_db *d = &s->chunks->db;
@@ -51,7 +63,7 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 
 	if (st) {
 		sqlite3_bind_int64(st, 1, (int64_t)id);
-		sqlite3_bind_blob(st, 2, r->hash.b, CODEC_HASH_LEN, SQLITE_STATIC);
+		chunk_name_bind(st, 2, &r->name);
 		sqlite3_bind_int64(st, 3, r->raw_len);
 		sqlite3_bind_int(st, 4, r->codec);
 		sqlite3_bind_int64(st, 5, (int64_t)r->base);
@@ -62,6 +74,13 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 		rc = chunk_run(d, which);
 		sqlite3_clear_bindings(st);
 	}
+	bool inserted = rc == 0 && sqlite3_changes(d->db);
+
+	if (inserted && r->name.len == CODEC_PRINT_LEN) {
+		rc = run_for(d, ST_LATE_ADD, id);
+		if (rc && !sqlite3_get_autocommit(d->db))
+			run_for(d, ST_DELETE, id);
+	}
 	if (rc) {
 		if (pin)
 			chunk_unpin(s, id);
@@ -70,7 +89,7 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 	}
 	r->id = id;
 	r->batch = atomic_load(&d->batch);
-	if (sqlite3_changes(d->db)) {
+	if (inserted) {
 		d->chunks++;
 		d->raw += r->raw_len;
 		d->stored += (int64_t)r->payload_len;
@@ -91,18 +110,18 @@ out:
 	return rc;
 }
 
-/* Columns 0 to 3 of a row. */
-static int head_columns(sqlite3_stmt *st, uint64_t id, uint32_t *raw_len, int *codec, uint64_t *base, struct codec_hash *h)
+/* Columns 0 to 3 of a row, and `late`, where SHA-256 is that was taken later. */
+static int head_columns(sqlite3_stmt *st, int late, uint64_t id, uint32_t *raw_len, int *codec, uint64_t *base, struct chunk_name *n)
 {
 	int64_t raw = sqlite3_column_int64(st, 0);
 	int64_t on = sqlite3_column_int64(st, 2);
 
-	if (raw < 1 || raw > CODEC_CHUNK_MAX || on < 0 || (uint64_t)on == id || sqlite3_column_bytes(st, 3) != CODEC_HASH_LEN)
+	if (raw < 1 || raw > CODEC_CHUNK_MAX || on < 0 || (uint64_t)on == id || !chunk_name_get(st, 3, n) ||
+			!chunk_name_late(st, late, n))
 		return ckpt_fail(EIO, "chunk %llu: its row is malformed", (unsigned long long)id);
 	*raw_len = (uint32_t)raw;
 	*codec = sqlite3_column_int(st, 1);
 	*base = (uint64_t)on;
-	memcpy(h->b, sqlite3_column_blob(st, 3), CODEC_HASH_LEN);
 	return 0;
 }
 
@@ -118,7 +137,7 @@ int chunk_head_locked(struct store *s, uint64_t id, struct chunk_head *out)
 	int e = sqlite3_step(st);
 
 	if (e == SQLITE_ROW) {
-		rc = head_columns(st, id, &out->raw_len, &out->codec, &out->base, &out->hash);
+		rc = head_columns(st, 8, id, &out->raw_len, &out->codec, &out->base, &out->name);
 		out->check = sqlite3_column_int64(st, 4);
 		out->payload_len = (uint32_t)sqlite3_column_int64(st, 5);
 		out->hint = sqlite3_column_int64(st, 6);
@@ -149,7 +168,7 @@ static int row_read(struct store *s, uint64_t id, struct chunk_row *out)
 	int rc = 0;
 
 	ckpt_mutex_lock(&d->lock);
-	sqlite3_stmt *st = chunk_stmt(d, ST_ROW, &rc);
+	sqlite3_stmt *st = chunk_stmt(d, d->old ? ST_ROW_OLD : ST_ROW, &rc);
 
 	if (!st)
 		goto unlock;
@@ -162,7 +181,7 @@ static int row_read(struct store *s, uint64_t id, struct chunk_row *out)
 		rc = chunk_db_fail(d, e);
 		goto reset;
 	}
-	rc = head_columns(st, id, &r.raw_len, &r.codec, &r.base, &r.hash);
+	rc = head_columns(st, 6, id, &r.raw_len, &r.codec, &r.base, &r.name);
 	if (rc)
 		goto reset;
 	r.check = sqlite3_column_int64(st, 4);
@@ -215,14 +234,15 @@ int chunk_row_delete(struct store *s, uint64_t id, const struct chunk_head *h)
 
 	if (rc)
 		return rc;
-	sqlite3_stmt *st = chunk_stmt(d, ST_DELETE, &rc);
-
-	if (st) {
-		sqlite3_bind_int64(st, 1, (int64_t)id);
-		rc = chunk_run(d, ST_DELETE);
-	}
+	rc = chunk_change_begin(s);
 	if (rc)
-		return chunk_batch_failed(s, rc);
+		return rc;
+	rc = run_for(d, ST_DELETE, id);
+	if (rc == 0)
+		rc = run_for(d, ST_LATE_DROP, id);
+	rc = chunk_change_end(s, rc);
+	if (rc)
+		return rc;
 	d->chunks--;
 	d->raw -= h->raw_len;
 	d->stored -= h->payload_len;
@@ -419,7 +439,7 @@ out:
 
 /* --- lists ---------------------------------------------------------------------------------------- */
 
-int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec_hash *hashes, int n)
+int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct chunk_name *names, int n)
 {
 	struct chunk_db *d = &s->chunks->db;
 	int rc = 0, got = 0, e = SQLITE_DONE;
@@ -433,9 +453,7 @@ int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct codec
 	sqlite3_bind_int(st, 2, n);
 	while (got < n && (e = sqlite3_step(st)) == SQLITE_ROW) {
 		ids[got] = (uint64_t)sqlite3_column_int64(st, 0);
-		memset(&hashes[got], 0, sizeof hashes[got]);
-		if (sqlite3_column_bytes(st, 1) == CODEC_HASH_LEN)
-			memcpy(hashes[got].b, sqlite3_column_blob(st, 1), CODEC_HASH_LEN);
+		chunk_name_get(st, 1, &names[got]);
 		got++;
 	}
 	if (e != SQLITE_ROW && e != SQLITE_DONE)

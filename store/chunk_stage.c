@@ -65,7 +65,7 @@ int meta_stage_chunk(struct store *s, const struct chunk_row *r)
 	if (!st)
 		return meta_fail(s);
 	sqlite3_bind_int64(st, 1, (int64_t)r->id);
-	sqlite3_bind_blob(st, 2, r->hash.b, CODEC_HASH_LEN, SQLITE_STATIC);
+	chunk_name_bind(st, 2, &r->name);
 	sqlite3_bind_int64(st, 3, r->raw_len);
 	sqlite3_bind_int(st, 4, r->codec);
 	sqlite3_bind_int64(st, 5, (int64_t)r->base);
@@ -108,11 +108,10 @@ static int read_from(struct store *s, uint64_t from, struct chunk_row *out)
 	int64_t raw = sqlite3_column_int64(st, 2);
 
 	r.id = (uint64_t)sqlite3_column_int64(st, 0);
-	if (raw < 1 || raw > CODEC_CHUNK_MAX || sqlite3_column_bytes(st, 1) != CODEC_HASH_LEN) {
+	if (raw < 1 || raw > CODEC_CHUNK_MAX || !chunk_name_get(st, 1, &r.name)) {
 		rc = ckpt_fail(EIO, "meta.db: staged chunk %llu is malformed", (unsigned long long)r.id);
 		goto reset;
 	}
-	memcpy(r.hash.b, sqlite3_column_blob(st, 1), CODEC_HASH_LEN);
 	r.raw_len = (uint32_t)raw;
 	r.codec = sqlite3_column_int(st, 3);
 	r.base = (uint64_t)sqlite3_column_int64(st, 4);
@@ -162,8 +161,8 @@ static int restage(struct store *s, struct chunk_row *r)
 	return rc ? rc : map_put(s, r->id, r->batch);
 }
 
-/* Ids and hashes of up to STAGE_ROWS staged rows behind `after`. */
-static int list(struct store *s, uint64_t after, uint64_t *ids, struct codec_hash *hashes)
+/* Ids and names of up to STAGE_ROWS staged rows behind `after`. */
+static int list(struct store *s, uint64_t after, uint64_t *ids, struct chunk_name *names)
 {
 	int n = 0, rc = 0;
 
@@ -176,9 +175,7 @@ static int list(struct store *s, uint64_t after, uint64_t *ids, struct codec_has
 		sqlite3_bind_int64(st, 1, (int64_t)after);
 		while (n < STAGE_ROWS && (rc = meta_step(s, st)) == 1) {
 			ids[n] = (uint64_t)sqlite3_column_int64(st, 0);
-			memset(&hashes[n], 0, sizeof hashes[n]);
-			if (sqlite3_column_bytes(st, 1) == CODEC_HASH_LEN)
-				memcpy(hashes[n].b, sqlite3_column_blob(st, 1), CODEC_HASH_LEN);
+			chunk_name_get(st, 1, &names[n]);
 			n++;
 		}
 		sqlite3_reset(st);
@@ -197,7 +194,7 @@ static int list(struct store *s, uint64_t after, uint64_t *ids, struct codec_has
 }
 
 /* Deletes staged rows, giving their chunks an index row: the index may have gone past those ids already. */
-static int forget(struct store *s, const uint64_t *ids, const struct codec_hash *hashes, int n)
+static int forget(struct store *s, const uint64_t *ids, const struct chunk_name *names, int n)
 {
 	struct chunk_stage *g = &s->chunks->stage;
 	int rc = meta_begin(s);
@@ -214,7 +211,7 @@ static int forget(struct store *s, const uint64_t *ids, const struct codec_hash 
 		sqlite3_bind_int64(st, 1, (int64_t)ids[i]);
 		rc = meta_exec(s, st);
 		if (rc == 0)
-			rc = chunk_index_add(s, &hashes[i], ids[i]);
+			rc = chunk_index_add(s, &names[i], ids[i]);
 	}
 	rc = meta_end(s, rc);
 	pthread_mutex_lock(&g->lock);
@@ -228,11 +225,11 @@ static int forget(struct store *s, const uint64_t *ids, const struct codec_hash 
 static int unstage(struct store *s)
 {
 	uint64_t ids[STAGE_ROWS], gone[STAGE_ROWS], after = 0;
-	struct codec_hash hashes[STAGE_ROWS], gone_hash[STAGE_ROWS];
+	struct chunk_name names[STAGE_ROWS], gone_names[STAGE_ROWS];
 	int first = 0;
 
 	for (;;) {
-		int n = list(s, after, ids, hashes), m = 0;
+		int n = list(s, after, ids, names), m = 0;
 
 		if (n <= 0)
 			return n ? n : first;
@@ -245,7 +242,7 @@ static int unstage(struct store *s)
 			int state = chunks_batch_state(s, batch);
 
 			if (state == 0) {
-				gone_hash[m] = hashes[i];
+				gone_names[m] = names[i];
 				gone[m++] = ids[i];
 			} else if (state < 0) {
 				struct chunk_row r;
@@ -259,7 +256,7 @@ static int unstage(struct store *s)
 					first = rc;
 			}
 		}
-		int rc = m > 0 ? forget(s, gone, gone_hash, m) : 0;
+		int rc = m > 0 ? forget(s, gone, gone_names, m) : 0;
 
 		if (rc)
 			return rc;

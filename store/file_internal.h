@@ -151,6 +151,10 @@ int file_stream(struct store_file *f, const uint8_t *buf, size_t len); /* append
 void file_drop_memory(struct store_file *f);        /* tail and blocks */
 int file_cut_off(struct store_file *f, uint64_t size); /* nothing lies behind `size` any more */
 int file_punch_locked(struct store_file *f, uint64_t off, uint64_t end);
+
+/* --- file_jobs.c: exclusive lock held --- */
+/* Hands bytes (taken) over to the pipeline as the file's content at off; cut: what is known of them, or NULL. */
+int file_submit(struct store_file *f, uint64_t off, uint8_t *raw, uint32_t len, const struct codec_cut *cut);
 int file_harvest(struct store_file *f, bool wait);  /* takes the ids of jobs that are done (wait: of all) */
 int file_spill(struct store_file *f);               /* hands the extents to a draft when there are many */
 

@@ -228,10 +228,15 @@ static int sweep_one(struct run *r, uint64_t id, struct batch *b)
 	}
 	if (rc == 0)
 		rc = chunk_row_delete(s, id, &head);
+	if (rc == -EIO && !atomic_load(&s->failed)) {
+		r->unreadable = rc;
+		uncandidate(r, id);
+		return 0;
+	}
 	if (rc)
 		return rc;
 	uncandidate(r, id);
-	b->keys[b->n++] = (struct index_key){ codec_hash_prefix(&head.hash), (int64_t)id };
+	b->keys[b->n++] = (struct index_key){ chunk_name_prefix(&head.name), (int64_t)id };
 	b->bytes += head.payload_len;
 	return 0;
 }

@@ -112,14 +112,11 @@ static void release(struct freeing *f)
 /* Makes m's form as a difference to `base` (0: alone), and sees that it decodes. */
 static int form(struct freeing *f, struct moved *m, uint64_t base)
 {
-	struct codec_hash is;
 	struct chunk_row row = { .id = m->id };
 	int rc = chunk_get_aside(f->s, m->id, &m->plain);
 
 	if (rc == 0)
-		rc = codec_sha256(m->plain->data, m->plain->len, &is);
-	if (rc == 0 && memcmp(is.b, m->was.hash.b, CODEC_HASH_LEN) != 0)
-		rc = ckpt_fail(EIO, "chunk %llu: its bytes do not have their SHA-256", (unsigned long long)m->id);
+		rc = chunk_name_check(f->s, &m->was.name, m->id, m->plain->data, m->plain->len);
 	if (rc)
 		return rc;
 	if (base && chunk_get(f->s, base, &m->base.buf) == 0)

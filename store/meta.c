@@ -19,7 +19,9 @@
 #include <stdlib.h>
 #include <syslog.h>
 
+#include "page_sums_internal.h"
 #include "store_internal.h"
+#include "vfs_internal.h"
 
 enum { CACHE_KIB = 32 << 10 };
 
@@ -78,7 +80,10 @@ int meta_fail(struct store *s)
 		m->error = 0;
 		return rc;
 	}
-	rc = ckpt_fail(errno_of(m->db), "meta.db: %s", sqlite3_errmsg(m->db));
+	if (sqlite3_extended_errcode(m->db) == PAGE_DAMAGED)
+		rc = store_vfs_damage();
+	else
+		rc = ckpt_fail(errno_of(m->db), "meta.db: %s", sqlite3_errmsg(m->db));
 	if (m->txn && sqlite3_get_autocommit(m->db)) {
 		m->txn = false;
 		meta_lost(s, "a transaction of meta.db");
@@ -158,6 +163,8 @@ int meta_step(struct store *s, sqlite3_stmt *st)
 	if (code == SQLITE_ROW)
 		return 1;
 	rc = code == SQLITE_DONE ? 0 : meta_fail(s);
+	if (code == PAGE_DAMAGED && !sqlite3_stmt_readonly(st))
+		s->meta->torn = true;
 	sqlite3_reset(st);
 	return rc;
 }
@@ -173,6 +180,17 @@ int meta_exec(struct store *s, sqlite3_stmt *st)
 	return rc;
 }
 
+int meta_scan(struct store *s, uint32_t *at, void (*bad)(void *arg, uint32_t page), void *arg)
+{
+	sqlite3_file *file = NULL;
+	int rc = 0;
+
+	meta_lock(s);
+	if (sqlite3_file_control(s->meta->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file)
+		rc = store_vfs_scan(s, file, at, bad, arg);
+	meta_unlock(s);
+	return rc;
+}
 
 void meta_lock(struct store *s)
 {
@@ -230,13 +248,26 @@ static int prepare(struct store *s)
 	return 0;
 }
 
-static int ready(struct store *s, bool create)
+/* The database, open and of a format that we know. */
+static int open_database(struct store *s, const char *path, int flags, bool create)
 {
 	struct meta *m = s->meta;
 	int rc;
 
-	if ((rc = configure(s, m->db)) < 0 || (rc = meta_schema_open(s, m->db, create)) < 0)
-		return rc;
+	if (sqlite3_open_v2(path, &m->db, flags, s->vfs) != SQLITE_OK) {
+		rc = m->db ? meta_fail(s) : ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
+		return ckpt_context(rc, "store '%s'", s->path);
+	}
+	sqlite3_extended_result_codes(m->db, 1);
+	rc = configure(s, m->db);
+	return rc < 0 ? rc : meta_schema_open(s, m->db, create);
+}
+
+static int ready(struct store *s)
+{
+	struct meta *m = s->meta;
+	int rc;
+
 	if (sqlite3_exec(m->db, "PRAGMA max_page_count = 4294967294;", NULL, NULL, NULL) != SQLITE_OK)
 		return meta_fail(s);
 	if ((rc = prepare(s)) < 0 || (rc = meta_load_ids(s)) < 0)
@@ -275,13 +306,14 @@ int meta_open(struct store *s, bool create)
 		rc = ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
 		goto close;
 	}
-	if (sqlite3_open_v2(path, &m->db, flags, s->vfs) != SQLITE_OK) {
-		rc = m->db ? meta_fail(s) : ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
-		rc = ckpt_context(rc, "store '%s'", s->path);
-		goto close;
+	rc = open_database(s, path, flags, create);
+	if (rc == 0 && m->format < STORE_FORMAT && !s->readonly) {
+		rc = meta_upgrade(s);
+		if (rc == 0)
+			rc = open_database(s, path, flags, false);
 	}
-	sqlite3_extended_result_codes(m->db, 1);
-	rc = ready(s, create);
+	if (rc == 0)
+		rc = ready(s);
 	if (rc < 0)
 		goto close;
 	sqlite3_free(path);

@@ -34,6 +34,7 @@ struct meta {
 	sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback;
 	bool txn;                  /* our transaction is open */
 	bool op;                   /* between meta_begin() and meta_end() */
+	bool torn;                 /* a change met a damaged page half way; what it did so far is to be undone */
 	int format;                /* of the store */
 	int error;                 /* errno of a failure here that SQLite knows nothing of; 0 none */
 	int64_t changes;           /* sqlite3_total_changes64() at the last commit */

@@ -96,6 +96,11 @@ bool meta_unsynced(struct store *s);
 int meta_checkpoint(struct store *s, uint64_t limit);
 
 /*
+ * Looks at some pages of meta.db's file; arguments and result as store_vfs_scan()'s (vfs_internal.h).  Lock not held.
+ */
+int meta_scan(struct store *s, uint32_t *at, void (*bad)(void *arg, uint32_t page), void *arg);
+
+/*
  * Gives back what is free in meta.db when that is much of it and the rest is small enough to be written anew in a moment.  Before
  * closing, with everything committed.  A failure leaves the file as it is, and goes to the log.
  */
@@ -110,8 +115,20 @@ struct timespec meta_timespec(int64_t ns);  /* floor division, so that times bef
 int64_t meta_now(void);                     /* CLOCK_REALTIME */
 int64_t meta_monotonic(void);               /* CLOCK_MONOTONIC */
 
-/* meta_schema.c: makes the tables in a new meta.db, or sees that they are ours and not too new. */
+/*
+ * meta_schema.c.  open: makes the tables in a new meta.db, or sees that they are ours and not too new; sets meta_format(), which may
+ * be an older one.  steps: from format `from` to the newest, within a transaction of the caller's; ends with the marks.
+ */
 int meta_schema_open(struct store *s, sqlite3 *db, bool create);
+int meta_schema_steps(struct store *s, sqlite3 *db, int from);
+/* -EPROTONOSUPPORT, with the message, for a store of a format beyond STORE_FORMAT. */
+int store_too_new(const char *path, int64_t format);
+
+/*
+ * meta_upgrade.c: puts a meta.db of the newest format in the place of the one that is open, and leaves none open.  -errno: the old one
+ * is as it was, and may be open still.
+ */
+int meta_upgrade(struct store *s);
 
 /*
  * The format of the open store: that of STORE_FORMAT unless the store is read-only, since the first writable open upgrades.

@@ -7,8 +7,9 @@
  * application id is somebody else's and is left alone.
  *
  * Formats.  The tables of format 1 stand below, then what each later one changed.  A new store is made by all of these steps
- * one after the other, an old one gets the steps it lacks at its first writable open, in one transaction: a crash in
- * it leaves the old format.  Read-only, a store stays what it is (meta_format()).
+ * one after the other, an old one gets the steps it lacks at its first writable open (meta_upgrade.c).  Read-only, a store
+ * stays what it is (meta_format()).  From format 3 on, and only then, pages carry sums: a header that names the one without
+ * the other is damaged.
  *
  * The version of the format stands twice: as user_version in the file's header, where every program can read
  * it whatever the tables look like, and as config.format.  A program reads and writes formats up to its own
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #include "meta_conn.h"
+#include "page_sums_internal.h"
 #include "store_internal.h"
 
 static const char format_1[] =
@@ -104,7 +106,11 @@ static const char format_2[] =
 	") STRICT;"
 	"CREATE INDEX version_inline ON version(id) WHERE " META_POOLABLE ";";
 
-static const char *const steps[] = { format_1, format_2 };
+/* The file itself is another one: its pages have room for sums (page_sums_internal.h). */
+static const char format_3[] = "";
+
+static const char *const steps[] = { format_1, format_2, format_3 };
+enum { FORMAT_SUMS = 3 };
 _Static_assert(sizeof steps / sizeof *steps == STORE_FORMAT, "a step for each format");
 
 /* Cookies below 16 are left to those who list directories ("." and ".."); inode 1 is the root. */
@@ -164,8 +170,7 @@ static int put_root(struct store *s, sqlite3 *db)
 	return rc;
 }
 
-/* From one format to the newest, within a transaction; ends with the marks. */
-static int take_steps(struct store *s, sqlite3 *db, int from)
+int meta_schema_steps(struct store *s, sqlite3 *db, int from)
 {
 	char mark[160];
 	int rc = 0;
@@ -197,7 +202,7 @@ static int make(struct store *s, sqlite3 *db)
 
 	if (rc < 0)
 		return rc;
-	if ((rc = take_steps(s, db, 0)) == 0 && (rc = run(s, db, first_ids)) == 0 && (rc = put_root(s, db)) == 0)
+	if ((rc = meta_schema_steps(s, db, 0)) == 0 && (rc = run(s, db, first_ids)) == 0 && (rc = put_root(s, db)) == 0)
 		rc = put_uuid(s, db);
 	rc = finish(s, db, rc, "making");
 	if (rc < 0)
@@ -207,23 +212,42 @@ static int make(struct store *s, sqlite3 *db)
 	return 0;
 }
 
-static int upgrade(struct store *s, sqlite3 *db, int from)
+/* Bytes at the end of each page that SQLite leaves alone; `want`: those of a file that is yet to be written, -1 just asks. */
+static int reserved(struct store *s, sqlite3 *db, int want, int *out)
 {
-	int rc = run(s, db, "BEGIN IMMEDIATE");
-
-	return rc < 0 ? rc : finish(s, db, take_steps(s, db, from), "upgrading");
+	*out = want;
+	return sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, out) == SQLITE_OK ? 0 : meta_fail(s);
 }
 
-static int too_new(struct store *s, int64_t format)
+/* An empty database becomes one of ours: its pages and its journal, but no tables yet. */
+static int prepare_file(struct store *s, sqlite3 *db)
+{
+	int64_t pages;
+	int had, was;
+	int rc = pragma_int(s, db, "PRAGMA page_count", &pages);
+
+	if (rc == 0)
+		rc = reserved(s, db, -1, &had);
+	if (rc == 0)
+		rc = run(s, db, "PRAGMA page_size = 4096;");
+	if (rc == 0)
+		rc = reserved(s, db, PAGE_SUM, &was);
+	/* One whose making an older program began has its first page, without room for a sum. */
+	if (rc == 0 && pages > 0 && had != PAGE_SUM)
+		rc = run(s, db, "VACUUM;");
+	return rc < 0 ? rc : run(s, db, "PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = WAL;");
+}
+
+int store_too_new(const char *path, int64_t format)
 {
 	return ckpt_fail(EPROTONOSUPPORT, "store '%s' has format %lld, made by a newer ckptfs; this one knows formats "
-			"up to %d", s->path, (long long)format, STORE_FORMAT);
+			"up to %d", path, (long long)format, STORE_FORMAT);
 }
 
 int meta_schema_open(struct store *s, sqlite3 *db, bool create)
 {
 	int64_t id, user_version, tables, format;
-	int rc;
+	int rc, room;
 
 	if ((rc = pragma_int(s, db, "PRAGMA application_id", &id)) < 0 ||
 	    (rc = pragma_int(s, db, "PRAGMA user_version", &user_version)) < 0 ||
@@ -245,7 +269,7 @@ int meta_schema_open(struct store *s, sqlite3 *db, bool create)
 		if (rc == 0 && st.st_size > 0)
 			return ckpt_fail(EIO, "store '%s' is damaged: it has chunks, but its meta.db is empty", s->path);
 		/* Only now: nothing of a file that is not ours may be changed. */
-		rc = run(s, db, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = WAL;");
+		rc = prepare_file(s, db);
 		if (rc == 0)
 			rc = make(s, db);
 		s->meta->format = STORE_FORMAT;
@@ -254,21 +278,19 @@ int meta_schema_open(struct store *s, sqlite3 *db, bool create)
 	if (id != META_APPLICATION_ID)
 		return ckpt_fail(ENOTEMPTY, "'%s/meta.db' is no database of ckptfs", s->path);
 	if (user_version > STORE_FORMAT)
-		return too_new(s, user_version);
+		return store_too_new(s->path, user_version);
 	if ((rc = pragma_int(s, db, "SELECT coalesce((SELECT value FROM config WHERE key = 'format'), 0)", &format)) < 0)
 		return rc;
 	if (format > STORE_FORMAT)
-		return too_new(s, format);
+		return store_too_new(s->path, format);
 	if (format < 1 || format != user_version)
 		return ckpt_fail(EIO, "store '%s': meta.db is damaged (format %lld, header %lld)", s->path,
 				(long long)format, (long long)user_version);
-	if (format < STORE_FORMAT && !s->readonly) {
-		rc = upgrade(s, db, (int)format);
-		if (rc < 0)
-			return rc;
-		ckpt_log(LOG_INFO, "store '%s': upgraded from format %lld to %d", s->path, (long long)format, STORE_FORMAT);
-		format = STORE_FORMAT;
-	}
+	if ((rc = reserved(s, db, -1, &room)) < 0)
+		return rc;
+	if (format >= FORMAT_SUMS ? room != PAGE_SUM : room != 0)
+		return ckpt_fail(EIO, "store '%s': meta.db is damaged (format %lld, %d bytes reserved)", s->path,
+				(long long)format, room);
 	s->meta->format = (int)format;
 	return 0;
 }

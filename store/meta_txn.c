@@ -86,6 +86,12 @@ static int commit(struct store *s)
 		return 0;
 	rc = tree_before_commit(s);
 	meta_reset_used(m);
+	if (rc < 0 && m->txn && m->torn) {
+		/* No savepoint to go back to. */
+		sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
+		m->txn = m->torn = false;
+		meta_lost(s, "a commit of meta.db");
+	}
 	if (rc < 0)
 		return rc; /* nothing is lost: the transaction stands, unless meta_fail() found that it does not */
 	rc = meta_exec(s, m->commit);
@@ -140,6 +146,8 @@ int meta_end(struct store *s, int rc)
 	m->op = false;
 	if (!m->txn && rc >= 0)
 		rc = meta_failed(s); /* SQLite ended the transaction and the caller overlooked it */
+	if (m->torn && rc >= 0)
+		rc = store_vfs_damage(); /* he overlooked that too */
 	if (rc >= 0) {
 		int end = meta_exec(s, m->release);
 
@@ -151,6 +159,7 @@ int meta_end(struct store *s, int rc)
 		/* The caller's message tells why; one of a failing rollback goes to the log. */
 		undo(s);
 	}
+	m->torn = false;
 	for (int i = 0; i < META_SEQS; i++)
 		m->ids[i].undo = 0;
 	if (m->txn && rows_changed(m) > 0) {

@@ -166,6 +166,27 @@ int recompress_waiting(struct store *s, unsigned threads, bool yield, int64_t un
 
 /* --- by itself ------------------------------------------------------------------------------------ */
 
+static bool give_way(void *arg)
+{
+	struct store *s = arg;
+
+	return atomic_load(&s->chunks->idle.stop) || atomic_load(&s->failed) || !chunk_pipe_quiet(s, 0);
+}
+
+/* SHA-256 comes last: it makes nothing smaller. */
+static int name_the_nameless(struct store *s)
+{
+	struct idle *i = &s->chunks->idle;
+
+	if (!atomic_exchange(&i->nameless, false))
+		return 0;
+	int rc = chunk_names_finish(s, give_way, s);
+
+	if (rc || give_way(s))
+		atomic_store(&i->nameless, true);
+	return rc;
+}
+
 static void *run_alone(void *arg)
 {
 	struct store *s = arg;
@@ -173,8 +194,10 @@ static void *run_alone(void *arg)
 
 	/* The calling thread's own: Linux keeps a nice value for each. */
 	setpriority(PRIO_PROCESS, 0, 19);
-	int rc = recompress_waiting(s, 1, true, 0, &i->stop);
+	int rc = s->opt.effort == CODEC_FAST ? 0 : recompress_waiting(s, 1, true, 0, &i->stop);
 
+	if (rc == 0)
+		rc = name_the_nameless(s);
 	if (rc < 0 && rc != -ECANCELED)
 		ckpt_log(LOG_WARNING, "store '%s': differences that wait: %s", s->path, ckpt_errmsg());
 	atomic_store(&i->finished, true);
@@ -185,7 +208,7 @@ int recompress_idle_step(struct store *s)
 {
 	struct idle *i = &s->chunks->idle;
 
-	if (s->readonly || atomic_load(&s->failed) || atomic_load(&i->stop) || s->opt.effort == CODEC_FAST)
+	if (s->readonly || atomic_load(&s->failed) || atomic_load(&i->stop))
 		return 0;
 	if (i->started) {
 		if (!atomic_load(&i->finished))
@@ -193,7 +216,9 @@ int recompress_idle_step(struct store *s)
 		pthread_join(i->thread, NULL);
 		i->started = false;
 	}
-	if (!atomic_load(&i->any) || !chunk_pipe_quiet(s, QUIET_NS) || store_short_of_space(s))
+	bool any = atomic_load(&i->any) && s->opt.effort != CODEC_FAST;
+
+	if ((!any && !atomic_load(&i->nameless)) || !chunk_pipe_quiet(s, QUIET_NS) || store_short_of_space(s))
 		return 0;
 	sigset_t all, was;
 
@@ -244,6 +269,7 @@ void recompress_idle_open(struct store *s)
 	pthread_mutex_init(&i->run, NULL);
 	i->finish_ns = FINISH_NS;
 	atomic_store(&i->any, true);
+	atomic_store(&i->nameless, true);
 }
 
 void recompress_idle_close(struct store *s)

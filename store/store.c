@@ -128,10 +128,15 @@ static int64_t size_in(int dir, const char *name)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
 }
 
+static uint32_t big_endian(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 /* meta.db is an SQLite file and not somebody else's, as far as its header tells without a lock. */
 static int look_at_meta(const char *path, int dir)
 {
-	enum { HEADER = 100, APPLICATION_ID = 68 };
+	enum { HEADER = 100, USER_VERSION = 60, APPLICATION_ID = 68 };
 	uint8_t h[HEADER];
 	int rc = 0;
 
@@ -144,10 +149,12 @@ static int look_at_meta(const char *path, int dir)
 	else if (n < HEADER || memcmp(h, "SQLite format 3", 16) != 0)
 		rc = ckpt_fail(EIO, "store '%s' is damaged: meta.db is no database", path);
 	if (rc == 0) {
-		uint32_t id = (uint32_t)h[APPLICATION_ID] << 24 | (uint32_t)h[APPLICATION_ID + 1] << 16 |
-				(uint32_t)h[APPLICATION_ID + 2] << 8 | h[APPLICATION_ID + 3];
+		uint32_t id = big_endian(h + APPLICATION_ID), format = big_endian(h + USER_VERSION);
 
-		if (id != 0 && id != META_APPLICATION_ID)
+		/* Before a page is read: what a newer format has at its end is not for us to judge. */
+		if (id == META_APPLICATION_ID && format > STORE_FORMAT)
+			rc = store_too_new(path, format);
+		else if (id != 0 && id != META_APPLICATION_ID)
 			rc = ckpt_fail(ENOTEMPTY, "'%s' is no store: its meta.db belongs to another program", path);
 	}
 	close(fd);

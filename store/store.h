@@ -48,7 +48,7 @@
 
 struct store;
 
-enum { STORE_FORMAT = 2 };   /* the newest format version this program reads and writes */
+enum { STORE_FORMAT = 3 };   /* the newest format version this program reads and writes */
 enum { STORE_NAME_MAX = 255 };
 
 struct store_options {

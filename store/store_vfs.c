@@ -18,11 +18,15 @@
  * SQLite shows none, so the file has a second one; closing a descriptor drops all of a process's POSIX locks
  * on the file, hence it is opened and closed while SQLite's is open without locks or closed.
  *
- * Gathering.  SQLite writes each frame of a WAL as two writes, a header of 24 bytes and a page, so that a commit of ten pages
- * is twenty system calls.  Writes to the WAL that follow one another are gathered and leave as one; whatever else is done with
- * the file (reading, sync, truncation) comes after them.  A commit is not a promise before store_vfs_flush(): meta_txn.c calls
- * it before it counts the commit.  All of this happens under the meta lock; only store_vfs_sync(), which
- * leaves the gathered bytes alone, does not.
+ * Gathering (gather_internal.h).  SQLite writes each frame of a WAL as two writes, a header of 24 bytes and a page, and each
+ * page of a blob by itself.  In the WAL of meta.db and in chunks.db, writes that follow one another leave as one; whatever
+ * else is done with the file comes after them.  A commit of meta.db is not a promise before store_vfs_flush(): meta_txn.c
+ * calls it before it counts the commit.  All of this happens under the meta lock; only store_vfs_sync(), which leaves the
+ * gathered bytes alone, does not.  The journal of chunks.db is synced before its pages are written, and the pages before the
+ * journal ends, so waiting a little changes no order.
+ *
+ * Sums.  Every page of a database carries a checksum, put there on its way to the file and compared on its way back, and
+ * pages of the WAL are compared with what was written (page_sums_internal.h, page_file_internal.h).
  *
  * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal.
  * That is true, since our flock keeps other writers away, and store_db_flags() has made sure there is nothing
@@ -37,6 +41,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,17 +49,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gather_internal.h"
+#include "page_file_internal.h"
 #include "reserve_internal.h"
 #include "store_internal.h"
 
 enum {
 	SPACE_MARGIN = 4 << 20,
 	WRITE_BEHIND = 8 << 20,
-	GATHER = 128 << 10,
+	GATHER = 120 << 10,                /* SQLite's VFS for Unix takes less than 128 KiB a write */
 	SPACE_AGE_NS = 5 * 1000 * 1000,    /* how long an answer of statvfs is believed */
+	TOLD_MAX = 32,                     /* damaged pages of a file that the log names */
 };
-
-static int has_leftover(const char *db, const char *suffix);
 
 static const int64_t SHORT_NS = 5000000000; /* how long a refusal counts as being short of space */
 
@@ -67,6 +73,7 @@ struct vfs {
 	atomic_llong asked;          /* CLOCK_MONOTONIC ns of the last one; 0 none */
 	atomic_llong refused;        /* when space was refused last; 0 never */
 	struct reserve reserve;
+	struct file *wal;            /* of meta.db, while it is open */
 	char name[];
 };
 
@@ -74,19 +81,24 @@ struct file {
 	sqlite3_file base;           /* first */
 	struct vfs *vfs;
 	sqlite3_file *under;         /* behind this struct */
+	const char *name;            /* within the directory; SQLite's */
+	struct page_file pages;      /* of a database */
+	struct wal_sums *frames;     /* of a WAL */
+	uint32_t told, told_last;    /* damaged pages that the log names: how many, the last */
 	bool immutable;
 	int behind_fd;               /* for sync_file_range; -1 none */
 	sqlite3_int64 lo, hi;        /* written since writeback was last started */
 	sqlite3_int64 amount;
-	uint8_t *gathered;           /* of a WAL: bytes not yet handed on, that belong at `at`; NULL for other files */
-	sqlite3_int64 at;
-	int ngathered;
+	struct gather gather;        /* of a WAL and of chunks.db */
 };
 
 /* The VFS below finds its struct aligned as malloc() would have it. */
 enum { FILE_SIZE = (sizeof(struct file) + 15) & ~(size_t)15 };
 
 static atomic_uint vfs_count;
+
+/* The damage that this thread met last. */
+static _Thread_local char met[64];
 
 static int64_t monotonic(void)
 {
@@ -156,8 +168,9 @@ static struct file *file_of(sqlite3_file *p)
 	return (struct file *)p;
 }
 
-static int write_through(struct file *f, const void *buf, int n, sqlite3_int64 off)
+static int write_through(void *arg, const void *buf, int n, sqlite3_int64 off)
 {
+	struct file *f = arg;
 	int rc = f->under->pMethods->xWrite(f->under, buf, n, off);
 
 	if (rc != SQLITE_OK && is_full(rc) && reserve_give_up(&f->vfs->reserve))
@@ -165,22 +178,14 @@ static int write_through(struct file *f, const void *buf, int n, sqlite3_int64 o
 	return rc;
 }
 
-/* What could not be written is kept: the next call tries again. */
-static int flush(struct file *f)
+static int end_gathering(struct file *f)
 {
-	int rc;
-
-	if (!f->ngathered)
-		return SQLITE_OK;
-	rc = write_through(f, f->gathered, f->ngathered, f->at);
-	if (rc == SQLITE_OK)
-		f->ngathered = 0;
-	return rc;
+	return gather_end(&f->gather, write_through, f);
 }
 
 int store_vfs_flush(sqlite3_file *p)
 {
-	return flush(file_of(p));
+	return end_gathering(file_of(p));
 }
 
 int store_vfs_sync(sqlite3_file *p)
@@ -198,20 +203,52 @@ static int file_close(sqlite3_file *p)
 	/* Bytes still gathered belong to no commit that counted. */
 	if (f->under->pMethods)
 		rc = f->under->pMethods->xClose(f->under);
-	free(f->gathered);
-	f->gathered = NULL;
+	gather_free(&f->gather);
+	page_file_free(&f->pages);
+	if (f->frames)
+		wal_sums_free(f->frames);
+	free(f->frames);
+	f->frames = NULL;
+	if (f->vfs->wal == f)
+		f->vfs->wal = NULL;
 	if (f->behind_fd >= 0)
 		close(f->behind_fd);
 	f->behind_fd = -1;
 	return rc;
 }
 
+/* Notes and tells that page or frame `number` is damaged. */
+static int damaged(struct file *f, const char *what, uint32_t number)
+{
+	snprintf(met, sizeof met, "%s %u of %s is damaged", what, (unsigned)number, f->name);
+	if (f->told < TOLD_MAX && f->told_last != number) {
+		f->told++;
+		f->told_last = number;
+		ckpt_log(LOG_ERR, "store '%s': %s: it does not have its checksum", f->vfs->dir, met);
+	}
+	return PAGE_DAMAGED;
+}
+
+int store_vfs_damage(void)
+{
+	return ckpt_fail(EIO, "%s", met);
+}
+
 static int file_read(sqlite3_file *p, void *buf, int n, sqlite3_int64 off)
 {
 	struct file *f = file_of(p);
-	int rc = flush(f);
+	uint32_t number;
+	int rc = gather_touches(&f->gather, n, off) ? gather_flush(&f->gather, write_through, f) : SQLITE_OK;
 
-	return rc != SQLITE_OK ? rc : f->under->pMethods->xRead(f->under, buf, n, off);
+	if (rc == SQLITE_OK)
+		rc = f->under->pMethods->xRead(f->under, buf, n, off);
+	if (rc != SQLITE_OK)
+		return rc;
+	if (f->frames) {
+		rc = wal_sums_read(f->frames, buf, n, off, &number);
+		return rc == PAGE_DAMAGED ? damaged(f, "frame", number) : rc;
+	}
+	return page_file_good(&f->pages, buf, n, off, &number) ? SQLITE_OK : damaged(f, "page", number);
 }
 
 static void write_behind(struct file *f, int n, sqlite3_int64 off)
@@ -234,43 +271,49 @@ static void write_behind(struct file *f, int n, sqlite3_int64 off)
 	f->amount = 0;
 }
 
-static int file_write(sqlite3_file *p, const void *buf, int n, sqlite3_int64 off)
+/* What has its sum already. */
+static int file_put(void *arg, const void *buf, int n, long long off)
 {
-	struct file *f = file_of(p);
-	int rc;
+	struct file *f = arg;
+	int rc = gather_write(&f->gather, buf, n, off, write_through, f);
 
-	if (f->gathered) {
-		if (f->ngathered && (off != f->at + f->ngathered || n > GATHER - f->ngathered)) {
-			rc = flush(f);
-			if (rc != SQLITE_OK)
-				return rc;
-		}
-		if (n <= GATHER) {
-			if (!f->ngathered)
-				f->at = off;
-			memcpy(f->gathered + f->ngathered, buf, (size_t)n);
-			f->ngathered += n;
-			return SQLITE_OK;
-		}
-	}
-	rc = write_through(f, buf, n, off);
 	if (rc == SQLITE_OK && f->behind_fd >= 0)
 		write_behind(f, n, off);
 	return rc;
 }
 
+static int file_write(sqlite3_file *p, const void *buf, int n, sqlite3_int64 off)
+{
+	struct file *f = file_of(p);
+
+	if (f->frames && wal_sums_wrote(f->frames, buf, n, off) != SQLITE_OK)
+		return SQLITE_NOMEM;
+	/* The file's size is going to be asked for. */
+	int rc = f->pages.on && f->pages.end < 0 ? end_gathering(f) : SQLITE_OK;
+
+	if (rc != SQLITE_OK)
+		return rc;
+	return page_file_write(&f->pages, buf, n, off, file_put, f);
+}
+
 static int file_truncate(sqlite3_file *p, sqlite3_int64 size)
 {
 	struct file *f = file_of(p);
-	int rc = flush(f);
+	int rc = page_file_truncate(&f->pages, size, file_put, f);
 
-	return rc != SQLITE_OK ? rc : f->under->pMethods->xTruncate(f->under, size);
+	if (rc == SQLITE_OK)
+		rc = end_gathering(f);
+	if (rc != SQLITE_OK)
+		return rc;
+	if (f->frames)
+		wal_sums_cut(f->frames, size);
+	return f->under->pMethods->xTruncate(f->under, size);
 }
 
 static int file_sync(sqlite3_file *p, int flags)
 {
 	struct file *f = file_of(p);
-	int rc = flush(f);
+	int rc = end_gathering(f);
 
 	return rc != SQLITE_OK ? rc : f->under->pMethods->xSync(f->under, flags);
 }
@@ -278,9 +321,26 @@ static int file_sync(sqlite3_file *p, int flags)
 static int file_size(sqlite3_file *p, sqlite3_int64 *size)
 {
 	struct file *f = file_of(p);
-	int rc = flush(f);
+	int rc = end_gathering(f);
 
 	return rc != SQLITE_OK ? rc : f->under->pMethods->xFileSize(f->under, size);
+}
+
+static bool in_wal(void *arg, uint32_t page)
+{
+	struct file *f = arg;
+
+	return f->vfs->wal && strcmp(f->name, "meta.db") == 0 && wal_sums_has(f->vfs->wal->frames, page);
+}
+
+int store_vfs_scan(struct store *s, sqlite3_file *db, uint32_t *at, void (*bad)(void *arg, uint32_t page), void *arg)
+{
+	struct file *f = file_of(db);
+	int rc = end_gathering(f);
+
+	if (rc == SQLITE_OK)
+		rc = page_file_scan(&f->pages, at, in_wal, f, bad, arg);
+	return rc >= 0 ? rc : ckpt_fail(rc == -SQLITE_NOMEM ? ENOMEM : EIO, "store '%s': can't read %s", s->path, f->name);
 }
 
 static int file_lock(sqlite3_file *p, int level)
@@ -356,6 +416,22 @@ static bool named(const char *path, const char *name)
 	return slash && strcmp(slash + 1, name) == 0;
 }
 
+/* What is to be known of the file's pages, where it has some. The file below is open. */
+static int look_at_pages(struct file *f, const char *path, int flags)
+{
+	f->name = path ? strrchr(path, '/') ? strrchr(path, '/') + 1 : path : "a temporary file";
+	if (path && (flags & SQLITE_OPEN_MAIN_DB))
+		return page_file_open(&f->pages, f->under);
+	if (!(flags & SQLITE_OPEN_WAL))
+		return SQLITE_OK;
+	f->frames = calloc(1, sizeof *f->frames);
+	if (!f->frames)
+		return SQLITE_NOMEM;
+	if (named(path, "meta.db-wal"))
+		f->vfs->wal = f;
+	return SQLITE_OK;
+}
+
 static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int flags, int *out_flags)
 {
 	struct vfs *v = vfs_of(p);
@@ -374,24 +450,26 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 		memset(f->under, 0, (size_t)v->under->szOsFile);
 		rc = v->under->xOpen(v->under, path, f->under, flags, &granted);
 	}
+	if (rc == SQLITE_OK)
+		rc = look_at_pages(f, path, flags);
 	/* A VFS that sets pMethods on failure wants xClose called; so do we then. */
 	f->base.pMethods = f->under->pMethods ? &methods : NULL;
 	if (rc != SQLITE_OK)
 		return rc;
 	if (out_flags)
 		*out_flags = granted;
-	if ((flags & SQLITE_OPEN_WAL) && (flags & SQLITE_OPEN_READWRITE)) {
-		f->gathered = malloc(GATHER);
-		if (!f->gathered) {
-			f->under->pMethods->xClose(f->under);
-			f->base.pMethods = NULL;
-			return SQLITE_NOMEM;
-		}
+	bool pages = (flags & SQLITE_OPEN_MAIN_DB) && named(path, "chunks.db");
+
+	if ((flags & SQLITE_OPEN_READWRITE) && (pages || (flags & SQLITE_OPEN_WAL)) &&
+	    !gather_init(&f->gather, GATHER, pages)) {
+		file_close(file);
+		f->base.pMethods = NULL;
+		return SQLITE_NOMEM;
 	}
 	if (!path || !(flags & SQLITE_OPEN_MAIN_DB))
 		return SQLITE_OK;
-	f->immutable = (flags & SQLITE_OPEN_READONLY) && has_leftover(path, "-wal") == 0 &&
-			has_leftover(path, "-journal") == 0;
+	f->immutable = (flags & SQLITE_OPEN_READONLY) && store_db_leftover(path, "-wal") == 0 &&
+			store_db_leftover(path, "-journal") == 0;
 
 	struct stat st;
 	/* A new database is its owner's; SQLite gives journals the mode of their database. */
@@ -399,7 +477,7 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 	    (st.st_mode & 077) && chmod(path, 0600) < 0)
 		ckpt_log(LOG_WARNING, "can't set the mode of '%s': %s", path, strerror(errno));
 	/* A VFS below that keeps its files elsewhere (tests) leaves nothing here to open: no write-behind then. */
-	if ((flags & SQLITE_OPEN_READWRITE) && named(path, "chunks.db"))
+	if ((flags & SQLITE_OPEN_READWRITE) && pages)
 		f->behind_fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 	return SQLITE_OK;
 }
@@ -496,58 +574,4 @@ void store_vfs_close(struct store *s)
 	free(s->vfs);
 	s->vfs = NULL;
 	s->below = NULL;
-}
-
-/* --- how a database is opened ------------------------------------------------------------------------ */
-
-/* A WAL with frames, or a journal whose header is not cleared: 1, 0, or -errno. */
-static int has_leftover(const char *db, const char *suffix)
-{
-	static const unsigned char magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
-	enum { WAL_HEADER = 32 };
-	unsigned char head[8];
-	struct stat st;
-	int rc = 0;
-
-	char *path = sqlite3_mprintf("%s%s", db, suffix);
-	if (!path)
-		return ckpt_fail(ENOMEM, "no memory to open '%s'", db);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0) {
-		if (errno != ENOENT)
-			rc = ckpt_fail(errno, "can't open '%s': %s", path, strerror(errno));
-		goto done;
-	}
-	if (fstat(fd, &st) < 0)
-		rc = ckpt_fail(errno, "can't look at '%s': %s", path, strerror(errno));
-	else if (strcmp(suffix, "-wal") == 0)
-		rc = st.st_size > WAL_HEADER;
-	else
-		rc = pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && memcmp(head, magic, sizeof head) == 0;
-	close(fd);
-done:
-	sqlite3_free(path);
-	return rc;
-}
-
-int store_db_flags(struct store *s, const char *name, bool create)
-{
-	int wal, journal;
-
-	if (!s->readonly)
-		return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
-	char *path = sqlite3_mprintf("%s/%s", s->path, name);
-	if (!path)
-		return ckpt_fail(ENOMEM, "no memory to open store '%s'", s->path);
-	wal = has_leftover(path, "-wal");
-	journal = has_leftover(path, "-journal");
-	sqlite3_free(path);
-	if (wal < 0 || journal < 0)
-		return wal < 0 ? wal : journal;
-	if (!wal && !journal)
-		return SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
-	if (access(s->path, W_OK) < 0)
-		return ckpt_fail(EROFS, "store '%s' was not closed cleanly: its %s needs a recovery, which takes write "
-				"access", s->path, name);
-	return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
 }

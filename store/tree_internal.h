@@ -63,6 +63,7 @@ struct tree {
 	size_t mask, loose;
 	struct loose *unwritten;      /* newest first */
 	uint64_t cookie;              /* the last that was given out in this life; 0 none yet */
+	uint64_t dir;                 /* a directory, or one that is gone: numbers are not used twice; 0 none yet */
 	struct path_slot paths[TREE_PATH_SLOTS];
 	char scratch[TREE_PATH_MAX];  /* pathof.c */
 	atomic_ullong garbage;        /* not guarded by the lock */

@@ -371,7 +371,8 @@ int store_usage(struct store *s, const char *under, int (*group)(void *arg, cons
 		goto done;
 	/* The caller may hand out lines as it goes; nothing is written to them before all are known. */
 	memset(out, 0, max_groups * sizeof(*out));
-	qsort(u.files, u.nfiles, sizeof(*u.files), by_line);
+	if (u.nfiles)
+		qsort(u.files, u.nfiles, sizeof(*u.files), by_line);
 	for (i = 0; !rc && i < u.nfiles; i++) {
 		struct usage_file *f = &u.files[i];
 
@@ -386,7 +387,8 @@ int store_usage(struct store *s, const char *under, int (*group)(void *arg, cons
 		if (!rc)
 			rc = manifest_walk(s, f->version, count_chunk, &u);
 	}
-	qsort(u.files, u.nfiles, sizeof(*u.files), by_ino);
+	if (u.nfiles)
+		qsort(u.files, u.nfiles, sizeof(*u.files), by_ino);
 	for (i = 0; i < u.nfiles; i++) {
 		if (i && u.files[i].ino == u.files[i - 1].ino)
 			continue;

@@ -1,14 +1,15 @@
 /*
  * verify.c: is everything as it should be?
  *
- *   1. databases   SQLite's own check of each table of meta.db
+ *   1. databases   every page has its sum; SQLite's own check of each table of meta.db (verify_pages.c)
  *   2. names       every name leads to an inode of its type; link counts; a directory has one name, in its parent
  *   3. versions    every file's version is there; nobody's version is left over; manifests are well formed, lie
  *                  within the size and name bytes that their chunks have; inline content decodes
  *   4. chunks      payloads have their checksum; with data, the plain bytes their SHA-256
  *
  * The store may be in use: the locks are held for a few hundred rows at a time.  What looks wrong because it changed
- * between two looks is looked at again, alone and under the lock, before anything is said.
+ * between two looks is looked at again, alone and under the lock, before anything is said.  What can't be read is a problem,
+ * and the rest is looked at nevertheless.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -20,27 +21,12 @@
 #include "chunk_parts.h"
 #include "manifest_internal.h"
 #include "meta_internal.h"
-#include "store_admin.h"
 #include "store_file.h"
-#include "store_history.h"
-#include "store_internal.h"
+#include "verify_internal.h"
 
 enum { BATCH = 256, PATH_ROOM = 4096 };
 
-struct verify {
-	struct store *s;
-	void (*problem)(void *arg, const char *line);
-	store_progress progress;
-	void *arg;
-	struct store_verify_result *out;
-	struct idmap names;      /* inode -> names that lead to it */
-	struct idmap good;       /* chunk -> plain length + 1, as far as asked */
-	uint64_t done, total;
-};
-
-static void tell(struct verify *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void tell(struct verify *v, const char *fmt, ...)
+void verify_tell(struct verify *v, const char *fmt, ...)
 {
 	char line[PATH_ROOM + 512];
 	va_list ap;
@@ -65,45 +51,12 @@ static const char *path_of(struct verify *v, uint64_t ino, char *buf)
 	return buf;
 }
 
-static int step(struct verify *v, uint64_t done, bool bytes)
+int verify_step(struct verify *v, uint64_t done, bool bytes)
 {
 	v->done += done;
 	if (v->progress && v->progress(v->arg, v->done, v->total > v->done ? v->total : v->done, bytes))
 		return ckpt_fail(ECANCELED, "interrupted");
 	return 0;
-}
-
-/* --- 1: databases -------------------------------------------------------------------------------- */
-
-static int check_database(struct verify *v)
-{
-	static const char *const checks[] = {
-		"PRAGMA integrity_check(inode)", "PRAGMA integrity_check(dirent)", "PRAGMA integrity_check(xattr)",
-		"PRAGMA integrity_check(version)", "PRAGMA integrity_check(manifest)", "PRAGMA integrity_check(history)",
-		"PRAGMA integrity_check(chunk_index)", "PRAGMA integrity_check(staged)", "PRAGMA integrity_check(orphan)",
-		/* of format 2 */
-		"PRAGMA integrity_check(derived)", "PRAGMA integrity_check(pool)",
-	};
-	size_t n = sizeof(checks) / sizeof(*checks) - (meta_format(v->s) < 2 ? 2 : 0);
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; i < n && rc >= 0; i++) {
-		sqlite3_stmt *st;
-
-		meta_lock(v->s);
-		st = meta_stmt(v->s, checks[i]);
-		rc = st ? meta_step(v->s, st) : meta_fail(v->s);
-		while (rc == 1) {
-			const char *line = (const char *)sqlite3_column_text(st, 0);
-
-			if (line && strcmp(line, "ok"))
-				tell(v, "meta.db: %s", line);
-			rc = meta_step(v->s, st);
-		}
-		meta_unlock(v->s);
-	}
-	return rc < 0 ? rc : 0;
 }
 
 /* --- 2: names ------------------------------------------------------------------------------------ */
@@ -144,7 +97,7 @@ static int count_names(struct verify *v)
 		}
 		meta_unlock(v->s);
 		if (!rc)
-			rc = step(v, 0, false);
+			rc = verify_step(v, 0, false);
 	} while (!rc && rows);
 	return rc;
 }
@@ -187,7 +140,7 @@ static int check_links(struct verify *v, const struct store_attr *seen)
 	if (rc == -ENOENT)
 		return 0;
 	if (!rc && a.nlink != want && a.nlink)
-		tell(v, "%s: has %u links, %llu names were found", path_of(v, a.ino, path), a.nlink, (unsigned long long)want);
+		verify_tell(v, "%s: has %u links, %llu names were found", path_of(v, a.ino, path), a.nlink, (unsigned long long)want);
 	return rc;
 }
 
@@ -205,7 +158,7 @@ static int check_names(struct verify *v)
 	while (rc == 1) {
 		const char *name = (const char *)sqlite3_column_text(st, 2);
 
-		tell(v, "name '%s' in directory %lld leads to inode %lld, which is missing or something else", name ? name : "",
+		verify_tell(v, "name '%s' in directory %lld leads to inode %lld, which is missing or something else", name ? name : "",
 				(long long)sqlite3_column_int64(st, 0), (long long)sqlite3_column_int64(st, 1));
 		rc = meta_step(v->s, st);
 	}
@@ -313,13 +266,14 @@ static int check_version(struct verify *v, uint64_t version, uint64_t ino, uint6
 	char path[PATH_ROOM];
 	int rc = check_rows(v, version, &w.bad);
 
-	if (rc)
-		return rc;
-	if (!w.bad) {
+	if (!rc && !w.bad) {
 		rc = manifest_walk(v->s, version, check_piece, &w);
-		if (rc < 0 || w.rc)
-			return rc < 0 ? rc : w.rc;
+		rc = rc < 0 ? rc : w.rc;
 	}
+	if (rc == -EIO)
+		w.bad = "its manifest, or a chunk's row, can't be read";
+	else if (rc)
+		return rc;
 	if (!w.bad) {
 		rc = store_file_open_version(v->s, version, &f);
 		if (rc == -EIO)
@@ -336,7 +290,7 @@ static int check_version(struct verify *v, uint64_t version, uint64_t ino, uint6
 	meta_unlock(v->s);
 	if (!rc && (now.version != version || now.size != size))
 		return 0;
-	tell(v, "%s: version %llu: %s", path_of(v, ino, path), (unsigned long long)version, w.bad);
+	verify_tell(v, "%s: version %llu: %s", path_of(v, ino, path), (unsigned long long)version, w.bad);
 	return 0;
 }
 
@@ -376,7 +330,7 @@ static int check_inodes(struct verify *v)
 			v->out->inodes++;
 			rc = check_links(v, &a[i]);
 			if (!rc && !a[i].data)
-				tell(v, "%s: its version %llu is missing or has another size", path_of(v, a[i].ino, path),
+				verify_tell(v, "%s: its version %llu is missing or has another size", path_of(v, a[i].ino, path),
 						(unsigned long long)a[i].version);
 			else if (!rc && a[i].version) {
 				v->out->versions++;
@@ -384,7 +338,7 @@ static int check_inodes(struct verify *v)
 			}
 		}
 		if (!rc)
-			rc = step(v, (uint64_t)n, false);
+			rc = verify_step(v, (uint64_t)n, false);
 	} while (!rc && n);
 	return rc;
 }
@@ -404,7 +358,7 @@ static int check_derived(struct verify *v)
 		sqlite3_reset(st);
 		rc = 0;
 		if (left)
-			tell(v, "meta.db: %lld things were derived from versions that are not there", (long long)left);
+			verify_tell(v, "meta.db: %lld things were derived from versions that are not there", (long long)left);
 	}
 	meta_unlock(v->s);
 	return rc;
@@ -438,7 +392,7 @@ static int check_others(struct verify *v)
 			rc = check_version(v, h[i].version, h[i].ino, h[i].size);
 		}
 		if (!rc)
-			rc = step(v, (uint64_t)n, false);
+			rc = verify_step(v, (uint64_t)n, false);
 	} while (!rc && n);
 	if (rc)
 		return rc;
@@ -453,7 +407,7 @@ static int check_others(struct verify *v)
 		sqlite3_reset(st);
 		rc = 0;
 		if (left)
-			tell(v, "meta.db: %lld versions belong to no file", (long long)left);
+			verify_tell(v, "meta.db: %lld versions belong to no file", (long long)left);
 	}
 	meta_unlock(v->s);
 	return rc || meta_format(v->s) < 2 ? rc : check_derived(v);
@@ -514,7 +468,7 @@ static int tell_chunk(struct verify *v, uint64_t id, const char *what)
 
 	snprintf(message, sizeof(message), "%s", what); /* `what` may be ckpt_errmsg() */
 	rc = name_chunk(v, id, path);
-	tell(v, "%s%schunk %llu: %s", path, *path ? ": " : "", (unsigned long long)id, message);
+	verify_tell(v, "%s%schunk %llu: %s", path, *path ? ": " : "", (unsigned long long)id, message);
 	return rc;
 }
 
@@ -522,7 +476,6 @@ static int tell_chunk(struct verify *v, uint64_t id, const char *what)
 
 static int check_chunk(struct verify *v, uint64_t id, bool data)
 {
-	struct codec_hash h;
 	struct chunk_buf *b;
 	struct chunk_row r;
 	int rc = chunk_row_read(v->s, id, &r);
@@ -539,22 +492,22 @@ static int check_chunk(struct verify *v, uint64_t id, bool data)
 		if (rc == -EIO) {
 			rc = tell_chunk(v, id, ckpt_errmsg());
 		} else if (!rc) {
-			rc = codec_sha256(b->data, b->len, &h);
-			if (!rc && memcmp(&h, &r.hash, sizeof(h)))
-				rc = tell_chunk(v, id, "its bytes do not have their SHA-256");
+			rc = chunk_name_check(v->s, &r.name, id, b->data, b->len);
+			if (rc == -EIO)
+				rc = tell_chunk(v, id, ckpt_errmsg());
 			v->out->bytes += b->len;
 			chunk_put(b);
 		}
 	}
 	if (!rc)
-		rc = step(v, r.payload_len, true);
+		rc = verify_step(v, r.payload_len, true);
 	chunk_row_release(&r);
 	return rc;
 }
 
 static int check_chunks(struct verify *v, bool data)
 {
-	struct codec_hash hashes[BATCH];
+	struct chunk_name names[BATCH];
 	struct chunk_counters c;
 	uint64_t ids[BATCH], after = 0;
 	int rc = 0, n, i;
@@ -563,7 +516,7 @@ static int check_chunks(struct verify *v, bool data)
 	v->done = 0;
 	v->total = c.chunk_stored;
 	do {
-		n = chunk_rows_list(v->s, after, ids, hashes, BATCH);
+		n = chunk_rows_list(v->s, after, ids, names, BATCH);
 		if (n < 0)
 			return n;
 		for (i = 0; !rc && i < n; i++) {
@@ -577,21 +530,20 @@ static int check_chunks(struct verify *v, bool data)
 int store_verify(struct store *s, bool data, void (*problem)(void *arg, const char *line), store_progress progress,
 		void *arg, struct store_verify_result *out)
 {
+	static int (*const parts[])(struct verify *v) = { verify_pages, check_names, count_names, check_inodes, check_others };
 	struct verify v = { .s = s, .problem = problem, .progress = progress, .arg = arg, .out = out };
-	int rc;
+	char message[512];
+	int rc = 0;
 
 	memset(out, 0, sizeof(*out));
-	rc = check_database(&v);
-	if (!rc)
-		rc = check_names(&v);
-	if (!rc)
-		rc = count_names(&v);
-	if (!rc)
-		rc = check_inodes(&v);
-	if (!rc)
-		rc = check_others(&v);
-	if (!rc)
-		rc = check_chunks(&v, data);
+	for (size_t i = 0; !rc && i <= sizeof(parts) / sizeof(parts[0]); i++) {
+		rc = i < sizeof(parts) / sizeof(parts[0]) ? parts[i](&v) : check_chunks(&v, data);
+		if (rc == -EIO) {
+			snprintf(message, sizeof(message), "%s", ckpt_errmsg());
+			verify_tell(&v, "%s: a part of the store was not looked at", message);
+			rc = 0;
+		}
+	}
 	idmap_release(&v.names);
 	idmap_release(&v.good);
 	return rc;

@@ -3,12 +3,16 @@
  *
  * Each open store registers one under a name of its own (store.vfs, "ckptfs:<below>:<n>").  It passes
  * everything on and adds what only this place can do: it gives up the reserve when a database's write meets a
- * full disk, and has new chunks written to the disk while more are coming.  store_vfs.c tells how.
+ * full disk, has new chunks written to the disk while more are coming, and sees to it that each page that is read is
+ * the one that was written.  store_vfs.c tells how.
  */
 #ifndef VFS_INTERNAL_H
 #define VFS_INTERNAL_H
 
+#include <stdint.h>
+
 struct store;
+struct sqlite3_file;
 
 /*
  * Registers the VFS (over the one named `below`; NULL: SQLite's default) and sets store.vfs and store.below.
@@ -30,8 +34,22 @@ void store_vfs_tick(struct store *s);
  * The WAL of meta.db, as SQLite shows it.  flush: hands on what is gathered; meta lock held; an SQLite result code.  sync: makes
  * what was handed on durable; any thread.
  */
-struct sqlite3_file;
 int store_vfs_flush(struct sqlite3_file *wal);
 int store_vfs_sync(struct sqlite3_file *wal);
+
+/*
+ * For who got PAGE_DAMAGED (page_sums_internal.h) from SQLite: the message that names the page which this thread met last; -EIO.
+ */
+int store_vfs_damage(void);
+
+/*
+ * Looks at some pages of a database as they stand in its file, from page *at + 1 on, and calls bad() with the number of each that is
+ * damaged, unless the WAL has a newer one in its place.  Returns how many it looked at, and has added them to *at; 0 at the end
+ * and for a database without sums; -EIO or -ENOMEM.  The lock of the connection is held; it reads about a megabyte.
+ */
+int store_vfs_scan(struct store *s, struct sqlite3_file *db, uint32_t *at, void (*bad)(void *arg, uint32_t page), void *arg);
+
+/* db_flags.c: is there a WAL with frames, or a journal whose header is not cleared, beside `db`?  1, 0, or -errno. */
+int store_db_leftover(const char *db, const char *suffix);
 
 #endif

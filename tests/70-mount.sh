@@ -27,9 +27,7 @@ mkdir newer.ckptfs && cp -r "$S"/. newer.ckptfs/
 python3 - <<'EOP'
 import sqlite3
 db = sqlite3.connect("newer.ckptfs/meta.db")
-keys = [k for (k,) in db.execute("select key from config") if "format" in str(k)]
-db.execute("update config set value = 999 where key = ?", keys[:1])
-db.commit()
+db.execute("pragma user_version = 999")
 EOP
 fails "a newer format is refused" 'newer|format' "$c" mount newer.ckptfs "$M"
 

@@ -16,6 +16,7 @@
 
 #include "scratch_chunks.h"
 #include "scratch_files.h"
+#include "scratch_sql.h"
 #include "store/pool_internal.h"
 #include "store/store_derived.h"
 #include "store/store_internal.h"
@@ -41,11 +42,11 @@ static void copy_store(const char *from, const char *to)
 
 static sqlite3 *open_db(const char *name)
 {
-	char path[200];
-	sqlite3 *db;
+	char file[32];
 
-	snprintf(path, sizeof path, "%s/%s.db", all.f->path, name);
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	snprintf(file, sizeof file, "%s.db", name);
+	sqlite3 *db = sql_open(all.f->path, file);
+	assert_non_null(db);
 	return db;
 }
 
@@ -59,7 +60,7 @@ static int64_t rows_of(const char *dbname, const char *sql)
 	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
 	n = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
-	sqlite3_close(db);
+	assert_int_equal(sql_close(db), SQLITE_OK);
 	return n;
 }
 
@@ -225,8 +226,8 @@ enum {
 	HARMS, /* something can't be read, or the store is refused, or it was of no use any more: verify finds it */
 	SPARES, /* everything can be read */
 	/*
-	 * Rows of meta.db carry no sum of their own (but inline content does): one that says something else in good order
-	 * is believed when a file is read, and found by verify alone.
+	 * What SQL changed is on a page with a good sum, and rows of meta.db carry none of their own (but inline content
+	 * does): one that says something else in good order is believed when a file is read, and found by verify alone.
 	 */
 	BELIEVED,
 };
@@ -313,7 +314,7 @@ static void test_rows(void **state)
 		db = open_db(hurts[i].db);
 		if (sqlite3_exec(db, hurts[i].sql, NULL, NULL, &message) != SQLITE_OK)
 			fail_msg("%s: %s", hurts[i].sql, message);
-		sqlite3_close(db);
+		assert_int_equal(sql_close(db), SQLITE_OK);
 		lost = look(hurts[i].sql, hurts[i].what == BELIEVED, &problems);
 		if (hurts[i].what != SPARES && lost == 0 && problems == 0)
 			bad += complain("not noticed", hurts[i].sql);
@@ -361,7 +362,7 @@ static void flip(const char *dbname, const char *table, const char *column, uint
 	sqlite3_bind_blob(st, 1, p, n, SQLITE_TRANSIENT);
 	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
 	sqlite3_finalize(st);
-	sqlite3_close(db);
+	assert_int_equal(sql_close(db), SQLITE_OK);
 	free(p);
 }
 

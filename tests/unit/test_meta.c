@@ -2,6 +2,7 @@
  * test_meta.c: the connection to meta.db: operations and their undoing, commits, ids, crashes, checkpoints,
  * threads, and disks that fail.
  */
+#include "scratch_sql.h"
 #include "scratch_store.h"
 
 static int64_t count(struct store *s)
@@ -234,16 +235,7 @@ static void test_failing_syncs(void **state)
 /* Makes of the closed store one of format 1. */
 static void make_old(void)
 {
-	char file[400];
-	sqlite3 *db;
-
-	snprintf(file, sizeof file, "%s/meta.db", path);
-	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "BEGIN; DROP TABLE derived; DROP TABLE pool; DROP INDEX version_inline;"
-			"UPDATE inode SET atime = atime + btime, mtime = mtime + btime, ctime = ctime + btime;"
-			"UPDATE config SET value = 1 WHERE key = 'format'; PRAGMA user_version = 1; COMMIT", NULL, NULL, NULL),
-			SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	assert_int_equal(sql_make_old(path), SQLITE_OK);
 }
 
 static void is_upgraded(struct store *s, int64_t format)
@@ -256,16 +248,62 @@ static void is_upgraded(struct store *s, int64_t format)
 	assert_int_equal(count(s), 1);
 }
 
+static char *name_in(const char *name)
+{
+	static char file[400];
+
+	snprintf(file, sizeof file, "%s/%s", path, name);
+	return file;
+}
+
+/* What a kill left of an upgrade before. */
+static void leave(const char *name)
+{
+	FILE *f = fopen(name_in(name), "w");
+
+	assert_non_null(f);
+	assert_true(fputs("SQLite format 3", f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* Reads all of the closed store's meta.db, or writes it. */
+static void move(bool back, uint8_t *p, size_t n)
+{
+	FILE *f = fopen(name_in("meta.db"), back ? "w" : "r");
+
+	assert_non_null(f);
+	assert_int_equal(back ? fwrite(p, 1, n, f) : fread(p, 1, n, f), n);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* Bytes that each page of the closed database leaves for a sum, as its header says. */
+static int room_in(const char *name)
+{
+	uint8_t header[100];
+	FILE *f = fopen(name_in(name), "r");
+
+	assert_non_null(f);
+	assert_int_equal(fread(header, 1, sizeof header, f), sizeof header);
+	fclose(f);
+	return header[20];
+}
+
 /* An old store becomes a new one when it is opened for writing, in one step that can fail at any write. */
 static void test_upgrade(void **state)
 {
 	(void)state;
 	static const struct store_options readonly = { .readonly = true, .workers = 1 };
+	struct stat st;
 	struct store *s = open_with(&plain);
 
 	is_upgraded((assert_int_equal(put(s, 1, 10), 0), s), STORE_FORMAT);
 	assert_int_equal(store_close(s), 0);
 	make_old();
+	assert_int_equal(room_in("meta.db"), 0);
+	assert_int_equal(chmod(name_in("meta.db"), 0640), 0);
+	leave("meta.db-new");
+	leave("meta.db-new-wal");
+	leave("meta.db-new-journal");
 	struct store_attr before, after;
 
 	s = open_with(&readonly);
@@ -279,19 +317,33 @@ static void test_upgrade(void **state)
 	assert_memory_equal(&before.atime, &after.atime, sizeof before.atime);
 	assert_memory_equal(&before.btime, &after.btime, sizeof before.btime);
 	assert_int_equal(store_close(s), 0);
+	assert_int_equal(room_in("meta.db"), PAGE_SUM);
+	assert_int_equal(size_of("meta.db-new"), -1);
+	assert_int_equal(size_of("meta.db-new-wal"), -1);
+	assert_int_equal(size_of("meta.db-new-journal"), -1);
+	assert_int_equal(stat(name_in("meta.db"), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
 
-	for (int sync = 0; sync < 2; sync++) {
+	fresh(NULL);
+	s = open_with(&plain);
+	assert_int_equal(put(s, 1, 10), 0);
+	assert_int_equal(store_close(s), 0);
+	make_old();
+	uint8_t *old = malloc(1 << 20);
+	int64_t size = size_of("meta.db");
+	assert_true(size > 0 && size < 1 << 20);
+	move(false, old, (size_t)size);
+	/* 0: writes, 1: syncs, 2: writes to a disk that is full */
+	for (int kind = 0; kind < 3; kind++) {
 		bool hit = true;
 
-		for (int n = 1; hit; n++) {
-			fresh(NULL);
-			s = open_with(&plain);
-			assert_int_equal(put(s, 1, 10), 0);
-			assert_int_equal(store_close(s), 0);
-			make_old();
-			fault.code = SQLITE_IOERR_WRITE;
+		for (int n = 1; hit; n += kind == 2 ? 7 : 1) {
+			unlink(name_in("meta.db-wal"));
+			move(true, old, (size_t)size);
+			memset(&fault, 0, sizeof fault);
+			fault.code = kind == 2 ? SQLITE_FULL : SQLITE_IOERR_WRITE;
 			fault.stay = true;
-			atomic_store(sync ? &fault.fail_sync : &fault.fail_write, n);
+			atomic_store(kind == 1 ? &fault.fail_sync : &fault.fail_write, n);
 			if (store_open(path, &on_faulty, &s) == 0)
 				store_crash(s);
 			hit = atomic_load(&fault.down);
@@ -303,6 +355,44 @@ static void test_upgrade(void **state)
 			is_upgraded(s, STORE_FORMAT);
 			assert_int_equal(store_close(s), 0);
 		}
+	}
+	free(old);
+}
+
+/* Databases that an older program began to make: their first page has no room for a sum, and nothing stands on it. */
+static void test_begun(void **state)
+{
+	static const struct {
+		const char *name, *sql;
+	} begun[] = {
+		{ "meta.db", "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL" },
+		{ "chunks.db", "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL; VACUUM" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof begun / sizeof *begun; i++) {
+		sqlite3 *db;
+
+		fresh(NULL);
+		if (i == 0)
+			assert_int_equal(mkdir(path, 0700), 0);
+		else
+			assert_int_equal(store_close(open_with(&plain)), 0);
+		unlink(name_in(begun[i].name));
+		assert_int_equal(sqlite3_open(name_in(begun[i].name), &db), SQLITE_OK);
+		assert_int_equal(sqlite3_exec(db, begun[i].sql, NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_close(db), SQLITE_OK);
+		assert_true(size_of(begun[i].name) > 0);
+		assert_int_equal(room_in(begun[i].name), 0);
+
+		struct store *s = open_with(&plain);
+		assert_int_equal(put(s, 1, 10), 0);
+		assert_int_equal(store_close(s), 0);
+		assert_int_equal(room_in("meta.db"), PAGE_SUM);
+		assert_int_equal(room_in("chunks.db"), PAGE_SUM);
+		s = open_with(&plain);
+		assert_int_equal(count(s), 1);
+		assert_int_equal(store_close(s), 0);
 	}
 }
 
@@ -374,7 +464,7 @@ int main(void)
 		cmocka_unit_test_setup(test_checkpoint, fresh),
 		cmocka_unit_test_setup(test_failing_writes, fresh),
 		cmocka_unit_test_setup(test_failing_syncs, fresh),
-		cmocka_unit_test_setup(test_upgrade, fresh),
+		cmocka_unit_test_setup(test_upgrade, fresh), cmocka_unit_test_setup(test_begun, fresh),
 		cmocka_unit_test_setup(test_threads, fresh),
 		cmocka_unit_test_setup(test_time, fresh),
 	};

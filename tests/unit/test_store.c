@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
+#include "scratch_sql.h"
 #include "scratch_store.h"
 
 static int64_t count(struct store *s)
@@ -32,13 +33,11 @@ static void write_file(const char *name, const void *p, size_t n)
 
 static void sql_on_meta(const char *sql)
 {
-	char file[400];
-	sqlite3 *db;
+	sqlite3 *db = sql_open(path, "meta.db");
 
-	snprintf(file, sizeof file, "%s/meta.db", path);
-	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+	assert_non_null(db);
 	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
+	assert_int_equal(sql_close(db), SQLITE_OK);
 }
 
 /* --- making and recognising -------------------------------------------------------------------------- */
@@ -127,11 +126,11 @@ static void test_newer_format(void **state)
 	assert_int_equal(store_close(open_with(&plain)), 0);
 	sql_on_meta("PRAGMA user_version = 9;");
 	expect_refusal(&plain, -EPROTONOSUPPORT, "format 9");
-	sql_on_meta("PRAGMA user_version = 2; UPDATE config SET value = 12 WHERE key = 'format';");
+	sql_on_meta("PRAGMA user_version = 3; UPDATE config SET value = 12 WHERE key = 'format';");
 	expect_refusal(&plain, -EPROTONOSUPPORT, "format 12");
 	sql_on_meta("DELETE FROM config WHERE key = 'format';");
 	expect_refusal(&plain, -EIO, "damaged");
-	sql_on_meta("INSERT INTO config VALUES('format', 2); DELETE FROM config WHERE key = 'next_ino';");
+	sql_on_meta("INSERT INTO config VALUES('format', 3); DELETE FROM config WHERE key = 'next_ino';");
 	expect_refusal(&plain, -EIO, "next_ino");
 }
 
