@@ -170,6 +170,8 @@ struct chunk_buf {
  */
 int chunk_get(struct store *s, uint64_t id, struct chunk_buf **out);
 void chunk_put(struct chunk_buf *b); /* NULL is fine */
+/* Somebody reads a file: work that can wait gives way for a while. */
+void chunk_reader_came(struct store *s);
 /* Asks workers to bring these chunks into the cache; never blocks, may do nothing. */
 void chunk_prefetch(struct store *s, const uint64_t *ids, size_t n);
 

@@ -309,6 +309,7 @@ struct chunk_pipe {
 	size_t jobs, bytes, limit; /* not done yet, attached ones included */
 	unsigned waiting;          /* in chunk_wait() */
 	int64_t last_ns;           /* CLOCK_MONOTONIC of the last job */
+	_Atomic int64_t read_ns;   /* and of the last chunk that somebody read */
 	bool stop;
 	uint64_t ahead[CHUNK_PREFETCH_MAX]; /* ring of ids to decode ahead */
 	unsigned ahead_at, ahead_n, ahead_busy;
@@ -329,7 +330,7 @@ bool chunk_pipe_behind(struct store *s);
  */
 int chunk_room_for(struct store *s, uint64_t bytes);
 enum { CHUNK_ROW_OVERHEAD = 64 << 10 }; /* space that a row may take beside its payload */
-/* No job is under way, and none came for `ns`. */
+/* No job is under way, and for `ns` nobody brought or read a chunk. */
 bool chunk_pipe_quiet(struct store *s, int64_t ns);
 int chunk_pipe_open(struct store *s);
 void chunk_pipe_close(struct store *s);

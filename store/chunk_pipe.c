@@ -197,10 +197,16 @@ bool chunk_pipe_quiet(struct store *s, int64_t ns)
 	struct chunk_pipe *p = &s->chunks->pipe;
 
 	pthread_mutex_lock(&p->lock);
-	bool yes = p->jobs == 0 && meta_monotonic() - p->last_ns >= ns;
+	int64_t read = atomic_load_explicit(&p->read_ns, memory_order_relaxed);
+	bool yes = p->jobs == 0 && meta_monotonic() - (p->last_ns > read ? p->last_ns : read) >= ns;
 
 	pthread_mutex_unlock(&p->lock);
 	return yes;
+}
+
+void chunk_reader_came(struct store *s)
+{
+	atomic_store_explicit(&s->chunks->pipe.read_ns, meta_monotonic(), memory_order_relaxed);
 }
 
 /*

@@ -159,6 +159,7 @@ int file_read_locked(struct store_file *f, uint64_t off, uint8_t *buf, size_t le
 			memcpy(buf, g.mem, g.len);
 			break;
 		case SEG_PIECE:
+			chunk_reader_came(f->s);
 			rc = chunk_get(f->s, g.id, &c);
 			if (rc)
 				return rc;

@@ -3,8 +3,8 @@
  *
  * They wait in chunks.db (pred > 0), so they survive whatever ends the process, and the newest, which the next save will
  * lean on and somebody may read soon, goes first.  Batches are small, so that a worker that wants the lock waits for
- * little; when a job comes in the work ends with the chunk in hand, and what is in the open batch goes with the next
- * commit, the writer's own or store_tick()'s.
+ * little; when a job comes in, or somebody reads, the work ends with the chunk in hand, and what is in the open batch goes
+ * with the next commit, the writer's own or store_tick()'s.
  *
  * A predecessor that was deleted meanwhile is no base: it would be kept for this alone.  What is live is looked up once
  * for each run.
@@ -45,7 +45,7 @@ struct haul {
 static bool time_is_up(const struct haul *h)
 {
 	return atomic_load(h->stop) || atomic_load(&h->s->failed) || (h->until && meta_monotonic() >= h->until) ||
-			(h->yield && !chunk_pipe_quiet(h->s, 0));
+			(h->yield && !chunk_pipe_quiet(h->s, QUIET_NS));
 }
 
 /* The first error ends the work. Lock held. */
@@ -170,7 +170,7 @@ static bool give_way(void *arg)
 {
 	struct store *s = arg;
 
-	return atomic_load(&s->chunks->idle.stop) || atomic_load(&s->failed) || !chunk_pipe_quiet(s, 0);
+	return atomic_load(&s->chunks->idle.stop) || atomic_load(&s->failed) || !chunk_pipe_quiet(s, QUIET_NS);
 }
 
 /* SHA-256 comes last: it makes nothing smaller. */
