@@ -5,6 +5,7 @@
  * improvement.  Without one it is what the run itself recorded.  Patience counts what came after the best: rows of the metric,
  * also of experiences whose checkpoints are gone; or experiences.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -35,6 +36,16 @@ struct search {
 	unsigned names;
 };
 
+/* Bytes of the first word of a name: val_loss, eval/loss, StreamForgetting. */
+static size_t word_length(const char *p)
+{
+	size_t most = strcspn(p, "_/-. "), n = most > 0;
+
+	while (n < most && !(isupper((unsigned char)p[n]) && islower((unsigned char)p[n - 1])))
+		n++;
+	return n;
+}
+
 /* Words of metrics that are better when they are less. */
 static bool is_loss(const char *metric)
 {
@@ -42,7 +53,7 @@ static bool is_loss(const char *metric)
 		"rmse", "nll", "forgetting", "wer", "cer", "fid", "bpc", "bpb", "kl" };
 
 	for (const char *p = metric; *p != '\0';) {
-		size_t n = strcspn(p, "_/-. ");
+		size_t n = word_length(p);
 
 		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 			if (strlen(words[i]) == n && strncasecmp(p, words[i], n) == 0)

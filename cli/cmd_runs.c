@@ -54,19 +54,19 @@ static int take_run(void *arg, const struct run_info *r)
 	k->runs++;
 	if (k->list != NULL)
 		return run_json(k, r);
-	rc = name_cell(k->table, r->path[0] != '\0' ? r->path : ".");
 	snprintf(b, sizeof(b), "%zu", r->experiences);
-	rc = rc ? rc : table_cell(k->table, b);
+	rc = table_cell(k->table, b);
 	rc = rc ? rc : name_cell(k->table, r->latest != NULL ? r->latest : "-");
 	rc = rc ? rc : name_cell(k->table, r->best != NULL ? r->best : "-");
-	return rc ? rc : table_cell(k->table, format_bytes(r->size, b));
+	rc = rc ? rc : table_cell(k->table, format_bytes(r->size, b));
+	return rc ? rc : name_cell(k->table, r->path[0] != '\0' ? r->path : ".");
 }
 
 static int list_runs(struct cli *c, const struct target *t, const void *arg)
 {
 	bool json = *(const bool *)arg;
-	static const char *const words[] = { "run", "experiences", "latest", "best", "size" };
-	struct command k = { .c = c, .table = table_new("lrrrr"), .list = json ? json_array() : NULL };
+	static const char *const words[] = { "experiences", "latest", "best", "size", "run" };
+	struct command k = { .c = c, .table = table_new("rrrrl"), .list = json ? json_array() : NULL };
 	char *under = run_list_path(t->path);
 	int rc = k.table == NULL || under == NULL || (json && k.list == NULL)
 				 ? ckpt_fail(ENOMEM, "runs: out of memory")

@@ -22,7 +22,7 @@
  *
  * On two idle virtual processors (kernel 6.18), sleeping against looking out, a line appended took 19.2 and
  * 13.0 us, a rename 145 and 92, open + append + close 130 and 90, mkdir 79 and 50, with no more processor time
- * of the daemon's: a wake-up costs as much.  Beside compilers on both (load 8 to 12) nothing became slower.
+ * of the daemon's: a wake-up costs as much.  Beside compilers on both (load 5 to 7) some were faster, some slower.
  */
 #include "fuse_loop.h"
 

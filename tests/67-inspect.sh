@@ -28,7 +28,7 @@ for e, accuracy, loss in (1, 0.5, 0.9), (2, 0.8, 0.7), (3, 0.7, 0.6):
     w = weights[:-1] + [weights[-1] + 0.5 * (e - 1)]
     safetensors(d + "/model.safetensors", fc__weight=("F32", [400, 500], struct.pack("<200000f", *w)),
                 fc__bias=("F32", [4], struct.pack("<4f", 0, 1, 2, 3)))
-    json.dump({"epoch": e, "accuracy": accuracy, "loss": loss}, open(d + "/metrics.json", "w"))
+    json.dump({"epoch": e, "accuracy": accuracy, "loss": loss, "StreamForgetting": loss}, open(d + "/metrics.json", "w"))
 safetensors("work/half.safetensors", x=("F16", [3], b"\0\x3c" * 3))
 safetensors("work/single.safetensors", x=("F32", [3], struct.pack("<3f", 1, 1, 1)))
 
@@ -115,10 +115,11 @@ assert "work/exp/3/model.safetensors" in [s["path"] for s in o["shared"]], o
 assert o["alone"] < o["stored"], o
 PY
 ok "stat of a directory, status 3" status_is 3 "$c" stat store.ckptfs:work
-ok "runs lists the run" sh -c 'echo "$1" | grep -Eq "^work/exp  *3  *3 "' sh "$(answer "runs store.ckptfs")"
+ok "runs lists the run" sh -c 'echo "$1" | grep -Eq "^ *3  *3 .* work/exp$"' sh "$(answer "runs store.ckptfs")"
 ok "runs of what is not there, status 3" status_is 3 "$c" runs store.ckptfs:none
 equal "best by a metric that shall be high" store.ckptfs:@runs/work/exp/2 "$c" best --metric=accuracy store.ckptfs:work/exp
 equal "best by a loss" store.ckptfs:@runs/work/exp/3 "$c" best --metric=loss store.ckptfs:work/exp
+equal "best by words run together" store.ckptfs:@runs/work/exp/3 "$c" best --metric=StreamForgetting store.ckptfs:work/exp
 equal "best the other way round" store.ckptfs:@runs/work/exp/1 "$c" best --metric=loss --mode=max store.ckptfs:work/exp
 ok "status 10 when nothing was better for two" status_is 10 "$c" best --metric=loss --mode=max --patience=2 store.ckptfs:work/exp
 ok "status 0 when it is only one" status_is 0 "$c" best --metric=accuracy --patience=2 store.ckptfs:work/exp
