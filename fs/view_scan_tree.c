@@ -44,20 +44,25 @@ struct runs_files {
 static _Thread_local struct {
 	const struct runs_files *files;
 	uint64_t path;             /* hash */
+	uint64_t first;            /* hash of the first key recalled */
 	struct fs_mark mark;
 	bool changed;              /* it was another one at the next look */
 } last;
 
-static void looked_at(const struct runs_files *f, const char *path, const struct fs_mark *m)
+/* key: what is recalled, or NULL.  Whoever recalls the first one again begins a new look. */
+static void looked_at(const struct runs_files *f, const char *path, const struct fs_mark *m, const char *key)
 {
-	uint64_t hash = view_rule(0, path);
+	uint64_t hash = view_rule(0, path), what = key ? view_rule(0, key) : 0;
+	bool anew = key && last.first == what;
 
-	if (last.files == f && last.path == hash) {
+	if (last.files == f && last.path == hash && !anew) {
 		last.changed = last.changed || !fs_mark_same(&last.mark, m);
+		last.first = last.first ? last.first : what;
 		return;
 	}
 	last.files = f;
 	last.path = hash;
+	last.first = what;
 	last.mark = *m;
 	last.changed = false;
 }
@@ -116,7 +121,7 @@ static int input_of(struct runs_files *f, const char *path, struct view_input *i
 		rc = ckpt_fail(EINVAL, "'%s' is no file", path);
 	if (rc < 0)
 		return rc;
-	looked_at(f, path, &s.mark);
+	looked_at(f, path, &s.mark, NULL);
 	return view_input_init(in, f->fs, path, strlen(path), &s);
 }
 
@@ -203,7 +208,7 @@ static int files_recall(void *arg, const char *path, const char *key, uint8_t **
 
 	if (rc < 0)
 		return rc;
-	looked_at(f, path, &s.mark);
+	looked_at(f, path, &s.mark, key);
 	if (s.mark.version == 0)
 		return -ENOENT;
 	key_of(key, full);
