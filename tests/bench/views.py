@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROWS = [
     ("load-cpu", "torch.load through @cpu, cold, against the path", "x", 1.1, False),
     ("reload-cpu", "torch.load through @cpu, again", "x", 1.1, False),
-    ("bf16", "@bf16 of fp32, GB of source a second and core", "GB/s", 1.0, True),
+    ("bf16", "@bf16 of fp32, GB of source a second and core, with decoding", "GB/s", 1.0, True),
     ("huge", "@cpu of 100,000 tensors, opened first", "ms", 150, False),
     ("huge-memory", "memory that takes in the daemon", "MB", 100, False),
     ("keys-memory", "peak memory of the daemon that lists @tree of 1,000,000 keys", "MB", 256, False),
