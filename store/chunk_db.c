@@ -132,6 +132,21 @@ int chunk_run(struct chunk_db *d, enum chunk_stmt which)
 	return rc;
 }
 
+int chunk_run_id(struct chunk_db *d, sqlite3_stmt *st, uint64_t *id)
+{
+	int rc = 0;
+	int e = sqlite3_step(st);
+
+	if (e == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL) {
+		*id = (uint64_t)sqlite3_column_int64(st, 0);
+		rc = 1;
+	} else if (e != SQLITE_ROW && e != SQLITE_DONE) {
+		rc = chunk_db_fail(d, e);
+	}
+	sqlite3_reset(st);
+	return rc;
+}
+
 /* --- batches -------------------------------------------------------------------------------------- */
 
 static int lost_error(struct chunk_db *d, uint64_t batch)

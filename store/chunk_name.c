@@ -130,15 +130,7 @@ static int next_due(struct store *s, uint64_t after, uint64_t *id)
 
 	if (st) {
 		sqlite3_bind_int64(st, 1, (int64_t)after);
-		int e = sqlite3_step(st);
-
-		if (e == SQLITE_ROW) {
-			*id = (uint64_t)sqlite3_column_int64(st, 0);
-			rc = 1;
-		} else if (e != SQLITE_DONE) {
-			rc = chunk_db_fail(d, e);
-		}
-		sqlite3_reset(st);
+		rc = chunk_run_id(d, st, id);
 	}
 	pthread_mutex_unlock(&d->lock);
 	return rc;

@@ -93,6 +93,8 @@ int chunk_db_fail(struct chunk_db *d, int rc);
 sqlite3_stmt *chunk_stmt(struct chunk_db *d, enum chunk_stmt which, int *rc);
 /* Runs one that gives no rows. 0 or -errno. Lock held. */
 int chunk_run(struct chunk_db *d, enum chunk_stmt which);
+/* Runs one that gives at most one id: 1 and *id, 0 none, -errno. Lock held. */
+int chunk_run_id(struct chunk_db *d, sqlite3_stmt *st, uint64_t *id);
 
 /* Makes sure that a batch's transaction is open. Lock held. */
 int chunk_batch_begin(struct store *s);

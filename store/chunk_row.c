@@ -259,16 +259,7 @@ int chunk_row_leaned_on(struct store *s, uint64_t id, uint64_t after, uint64_t *
 		return rc;
 	sqlite3_bind_int64(st, 1, (int64_t)id);
 	sqlite3_bind_int64(st, 2, (int64_t)after);
-	int e = sqlite3_step(st);
-
-	if (e == SQLITE_ROW) {
-		*by = (uint64_t)sqlite3_column_int64(st, 0);
-		rc = 1;
-	} else if (e != SQLITE_DONE) {
-		rc = chunk_db_fail(d, e);
-	}
-	sqlite3_reset(st);
-	return rc;
+	return chunk_run_id(d, st, by);
 }
 
 int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id)
@@ -281,15 +272,7 @@ int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id)
 
 	if (st) {
 		sqlite3_bind_int64(st, 1, below > INT64_MAX ? INT64_MAX : (int64_t)below);
-		int e = sqlite3_step(st);
-
-		if (e == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL) {
-			*id = (uint64_t)sqlite3_column_int64(st, 0);
-			rc = 1;
-		} else if (e != SQLITE_ROW && e != SQLITE_DONE) {
-			rc = chunk_db_fail(d, e);
-		}
-		sqlite3_reset(st);
+		rc = chunk_run_id(d, st, id);
 	}
 	pthread_mutex_unlock(&d->lock);
 	return rc;

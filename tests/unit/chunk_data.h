@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "scratch_chunks.h"
+#include "scratch_meta.h"
 #include "store/chunk_parts.h"
 
 /* Bytes that no codec makes smaller, the same for the same seed. */
@@ -73,19 +74,6 @@ static inline void check_chunk(struct store *s, uint64_t id, uint64_t seed, size
 	assert_memory_equal(b->data, want, len);
 	chunk_put(b);
 	free(want);
-}
-
-static inline int64_t meta_number(struct store *s, const char *sql)
-{
-	meta_lock(s);
-	sqlite3_stmt *st = meta_stmt(s, sql);
-
-	assert_non_null(st);
-	int64_t v = meta_step(s, st) == 1 ? sqlite3_column_int64(st, 0) : -1;
-
-	sqlite3_reset(st);
-	meta_unlock(s);
-	return v;
 }
 
 static inline void db_exec(struct store *s, const char *sql)

@@ -23,6 +23,7 @@
 
 #include <cmocka.h>
 
+#include "scratch_meta.h"
 #include "store/store.h"
 #include "store/store_tree.h"
 #include "store/tree_internal.h"
@@ -78,20 +79,6 @@ static inline void crash(struct fixture *f)
 {
 	store_crash(f->s);
 	open_store(f, false);
-}
-
-static inline int64_t count(struct store *s, const char *sql)
-{
-	sqlite3_stmt *st;
-	int64_t n;
-
-	meta_lock(s);
-	st = meta_stmt(s, sql);
-	assert_non_null(st);
-	assert_int_equal(meta_step(s, st), 1);
-	n = sqlite3_column_int64(st, 0);
-	meta_unlock(s);
-	return n;
 }
 
 /* --- paths ------------------------------------------------------------------------------------------------ */

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "scratch_chunks.h"
+#include "scratch_meta.h"
 #include "store/chunk_parts.h"
 #include "store/manifest_internal.h"
 #include "store/store_admin.h"
@@ -88,19 +89,6 @@ static int publish(struct store *s, uint64_t version, uint64_t id, uint64_t len)
 	if (rc)
 		return rc;
 	return meta_end(s, manifest_replace(s, version, 0, len, &p, 1));
-}
-
-static int64_t meta_number(struct store *s, const char *sql)
-{
-	meta_lock(s);
-	sqlite3_stmt *st = meta_stmt(s, sql);
-
-	assert_non_null(st);
-	int64_t v = meta_step(s, st) == 1 ? sqlite3_column_int64(st, 0) : -1;
-
-	sqlite3_reset(st);
-	meta_unlock(s);
-	return v;
 }
 
 static void db_exec(struct store *s, const char *sql)

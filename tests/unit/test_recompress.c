@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "scratch_chunks.h"
+#include "scratch_meta.h"
 #include "scratch_train.h"
 #include "store/store_admin.h"
 
@@ -45,19 +46,6 @@ static void check_all(struct store *s, const uint64_t *ids, unsigned from, unsig
 	}
 	chunk_counters(s, &c);
 	assert_true(c.chunk_stored >= stored);
-}
-
-static int64_t config(struct store *s, const char *sql)
-{
-	meta_lock(s);
-	sqlite3_stmt *st = meta_stmt(s, sql);
-
-	assert_non_null(st);
-	int64_t v = meta_step(s, st) == 1 ? sqlite3_column_int64(st, 0) : -1;
-
-	sqlite3_reset(st);
-	meta_unlock(s);
-	return v;
 }
 
 /* What was saved for speed ends as small as what was saved with all effort, and the second run has nothing to do. */
@@ -142,7 +130,7 @@ static void cut_off(void **state, bool kill)
 	}
 	assert_int_equal(rc, 0);
 	assert_true(at > 2);
-	assert_int_equal(config(f->s, "SELECT count(*) FROM config WHERE key LIKE 'recompress\\_%' ESCAPE '\\'"), 0);
+	assert_int_equal(meta_number(f->s, "SELECT count(*) FROM config WHERE key LIKE 'recompress\\_%' ESCAPE '\\'"), 0);
 	for (unsigned k = 0; k < N; k++)
 		assert_int_equal(train_head(f->s, ids[k]).base != 0, k % CHUNK_TURN != 0);
 	check_all(f->s, ids, 0, N);
