@@ -69,6 +69,7 @@ enum {
 	TRIAL_FLOAT = 4 << 10, /* bytes of the piece that zstd is tried on: floats seldom repeat */
 	TRIAL = 8 << 10,
 	SHORT_MIN = 192, /* a chunk below this has no room for tables */
+	DENSE_MIN = 32 << 10,
 };
 
 _Static_assert((int)CODEC_CHUNK_MAX <= (int)CODEC_WORK_MAX && (int)CODEC_CHUNK_MAX <= (int)RANS_SYMBOLS_MAX,
@@ -345,6 +346,11 @@ static size_t encode_short(struct encoding *e, const struct codec_hint *hint, en
 		}
 	}
 	return n;
+}
+
+bool codec_is_dense(const uint8_t *raw, size_t raw_len)
+{
+	return raw_len >= DENSE_MIN && probe_bytes(raw, raw_len) > 0.68;
 }
 
 int codec_encode(struct codec_ctx *ctx, const uint8_t *raw, size_t raw_len, const struct codec_hint *hint,

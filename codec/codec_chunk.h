@@ -23,6 +23,7 @@
 #ifndef CODEC_CHUNK_H
 #define CODEC_CHUNK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,6 +76,13 @@ size_t codec_bound(size_t raw_len);
 int codec_encode(struct codec_ctx *ctx, const uint8_t *raw, size_t raw_len, const struct codec_hint *hint,
 		const uint8_t *base, size_t base_len, uint8_t *out, size_t cap, size_t *out_len, int *id,
 		int *used_base);
+
+/*
+ * A look of two microseconds at whether encoding takes time and saves little space, as with weights, whose bytes are mostly
+ * noise: a writer who is in haste may leave such a chunk as it is for now.  Zeros, text and whatever is quickly made
+ * much shorter is not dense, nor is a chunk that is small.
+ */
+bool codec_is_dense(const uint8_t *raw, size_t raw_len);
 
 /*
  * Decodes a payload into raw, which has room for exactly raw_len bytes.  -EIO when the payload does not

@@ -10,11 +10,21 @@
 
 #include <stddef.h>
 
+/* What is smaller is not worth it. */
+#define CODEC_PAGES_FROM ((size_t)3 << 19)
+
 /*
- * Asks for large pages for p[0, size), which was just allocated and is not written yet.  Does nothing for arrays of
- * less than CODEC_PAGES_FROM, and where the kernel has no such pages.
+ * malloc() of an array that will be written soon: a large one begins where a large page does, and ends where one
+ * does if that wastes little.  realloc() and free() take it.
  */
-#define CODEC_PAGES_FROM ((size_t)4 << 20)
+void *codec_pages_new(size_t size);
+/* The same, of n items, all zero. */
+void *codec_pages_zeros(size_t n, size_t size);
+
+/*
+ * Asks for large pages for p[0, size), which realloc() just made longer.  Does nothing for small ones, and where
+ * the kernel has no such pages.
+ */
 void codec_pages(void *p, size_t size);
 
 #endif

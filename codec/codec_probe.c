@@ -43,6 +43,19 @@ static size_t piece_at(size_t k, size_t pieces, size_t piece, size_t all)
 	return (all - piece) * k / (pieces - 1);
 }
 
+double probe_bytes(const uint8_t *raw, size_t len)
+{
+	uint32_t count[256] = { 0 };
+
+	for (size_t k = 0; k < PIECES; k++) {
+		const uint8_t *p = raw + piece_at(k, PIECES, PIECE, len);
+
+		for (size_t i = 0; i < PIECE; i++)
+			count[p[i]]++;
+	}
+	return entropy(count, PIECES * PIECE) / 8;
+}
+
 double probe_planes(const uint8_t *raw, size_t len, const struct codec_layout *lay)
 {
 	uint32_t count[8][256] = { { 0 } };

@@ -14,6 +14,9 @@
 /* A chunk below this is too short to look at parts of it. */
 enum { PROBE_MIN = 4 << 10 };
 
+/* The bytes alone, whatever their order: what a Huffman code makes of them. */
+double probe_bytes(const uint8_t *raw, size_t len);
+
 /* Byte planes of that layout; what rANS makes of them. */
 double probe_planes(const uint8_t *raw, size_t len, const struct codec_layout *lay);
 

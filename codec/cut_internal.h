@@ -147,8 +147,12 @@ void cut_shape(struct codec_hint *hint, uint32_t item, unsigned dims, uint64_t l
 /* Adds up to n bytes to the open chunk; *end where it ends by its content. Returns how many, at least 1. */
 size_t cut_content(struct codec_cutter *c, const uint8_t *p, size_t n, bool *end);
 
-/* The first i < n behind which a cut may be, or n. p[-CUT_WINDOW, 0) can be read. The second for any machine; both alike. */
+/*
+ * The first i < n behind which a cut may be, or n. p[-CUT_WINDOW, 0) can be read.  The others, which find the same, are for
+ * machines with AVX2, and for any.
+ */
 size_t cut_find(const uint8_t *p, size_t n);
+size_t cut_find_avx2(const uint8_t *p, size_t n);
 size_t cut_find_plain(const uint8_t *p, size_t n);
 
 /* --- cut_unknown.c ------------------------------------------------------------------------------- */

@@ -28,7 +28,7 @@ int build_grow(struct pickle_parser *s, void *p, size_t *cap, size_t need, size_
 	if ((more - *cap) > (s->limits->memory - s->g->memory) / size)
 		return ckpt_fail(EFBIG, "pickle: its graph takes more than %zu bytes", s->limits->memory);
 	memcpy(&now, p, sizeof now);
-	now = realloc(now, more * size);
+	now = now != NULL ? realloc(now, more * size) : codec_pages_new(more * size);
 	if (now == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a pickle of %zu bytes", s->g->len);
 	codec_pages(now, more * size);
@@ -36,40 +36,6 @@ int build_grow(struct pickle_parser *s, void *p, size_t *cap, size_t need, size_
 	s->g->memory += (more - *cap) * size;
 	*cap = more;
 	return 0;
-}
-
-static int push(struct pickle_parser *s, uint32_t ref)
-{
-	int rc = build_room(s, &s->stack, &s->stack_cap, s->height + 1, sizeof *s->stack);
-
-	if (rc == 0)
-		s->stack[s->height++] = ref;
-	return rc;
-}
-
-int build_node(struct pickle_parser *s, enum pickle_kind kind, uint32_t a)
-{
-	struct pickle *g = s->g;
-	int rc = build_room(s, &g->node, &g->node_cap, (size_t)g->nodes + 1, sizeof *g->node);
-
-	if (rc == 0)
-		rc = push(s, g->nodes);
-	if (rc == 0)
-		g->node[g->nodes++] = (struct pickle_node){ .pos = s->op.pos & 0x3fffffff,
-			.kind = (unsigned)kind & 31,
-			.a = a & (PICKLE_INDEX_MAX - 1) };
-	return rc;
-}
-
-/* How many values lie above the last mark. */
-size_t build_above(const struct pickle_parser *s)
-{
-	return s->height - (s->marks > 0 ? s->mark[s->marks - 1] : 0);
-}
-
-int build_need(const struct pickle_parser *s, size_t n)
-{
-	return build_above(s) >= n ? 0 : build_bad(s, "nothing on the stack");
 }
 
 /* Takes the last mark off: *n values lie above where it was, and stay. */

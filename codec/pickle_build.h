@@ -35,13 +35,35 @@ static inline int build_room(struct pickle_parser *s, void *p, size_t *cap, size
 	return need <= *cap ? 0 : build_grow(s, p, cap, need, size);
 }
 
+/* What most opcodes do is in line: a checkpoint of a hundred thousand tensors has three million of them. */
+
 /* Values above the last mark; whether there are n of them; taking that mark off, with *n values above it. */
-size_t build_above(const struct pickle_parser *s);
-int build_need(const struct pickle_parser *s, size_t n);
+static inline size_t build_above(const struct pickle_parser *s)
+{
+	return s->height - (s->marks > 0 ? s->mark[s->marks - 1] : 0);
+}
+static inline int build_need(const struct pickle_parser *s, size_t n)
+{
+	return build_above(s) >= n ? 0 : build_bad(s, "nothing on the stack");
+}
 int build_unmark(struct pickle_parser *s, size_t *n);
 
 /* Makes a node of the opcode in s->op and pushes it; a: pickle_internal.h. */
-int build_node(struct pickle_parser *s, enum pickle_kind kind, uint32_t a);
+static inline int build_node(struct pickle_parser *s, enum pickle_kind kind, uint32_t a)
+{
+	struct pickle *g = s->g;
+	int rc = build_room(s, &g->node, &g->node_cap, (size_t)g->nodes + 1, sizeof *g->node);
+
+	if (rc == 0)
+		rc = build_room(s, &s->stack, &s->stack_cap, s->height + 1, sizeof *s->stack);
+	if (rc < 0)
+		return rc;
+	s->stack[s->height++] = g->nodes;
+	g->node[g->nodes++] = (struct pickle_node){ .pos = s->op.pos & 0x3fffffff,
+		.kind = (unsigned)kind & 31,
+		.a = a & (PICKLE_INDEX_MAX - 1) };
+	return 0;
+}
 
 /* n new words at the end of the children. */
 int build_words(struct pickle_parser *s, size_t n, uint32_t **out);

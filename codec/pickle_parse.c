@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/byte_buf.h"
 #include "codec/ckpt_error.h"
 #include "pickle_build.h"
 
@@ -40,10 +41,12 @@ static int put(struct pickle_parser *s, uint64_t number)
 		return rc;
 	if (number >= s->g->len + MEMO_SPARE)
 		return build_bad(s, "a memo number beyond the pickle's length");
-	rc = build_room(s, &s->memo, &s->memo_cap, (size_t)number + 1, sizeof *s->memo);
-	if (rc < 0)
-		return rc;
-	memset(s->memo + had, 0, (s->memo_cap - had) * sizeof *s->memo);
+	if (number >= had) {
+		rc = build_grow(s, &s->memo, &s->memo_cap, (size_t)number + 1, sizeof *s->memo);
+		if (rc < 0)
+			return rc;
+		memset(s->memo + had, 0, (s->memo_cap - had) * sizeof *s->memo);
+	}
 	s->memo_set += s->memo[number] == 0;
 	s->memo[number] = s->stack[s->height - 1] + 1;
 	return 0;
@@ -274,17 +277,67 @@ static int step(struct pickle_parser *s)
 	return build_bad(s, "an opcode without a meaning");
 }
 
-/* pickle_take(), without a call for the half of all opcodes that have no argument. */
-static int take(struct pickle_parser *s, size_t pos)
+/*
+ * Takes and carries out the opcode at pos if it is one of those that a large pickle consists of: 1 when it is
+ * none.  A single jump that can't be foreseen in place of two.
+ */
+static int quick(struct pickle_parser *s, size_t pos)
 {
-	const struct pickle *g = s->g;
+	const uint8_t *p = s->g->p + pos;
+	size_t left = s->g->len - pos;
 
-	if (pos >= g->len || pickle_args[g->p[pos]] != ARG_NONE)
-		return pickle_take(g->p, g->len, pos, &s->op);
-	s->op.op = g->p[pos];
+	if (left < 5)
+		return 1;
+	s->op.op = *p;
 	s->op.pos = (uint32_t)pos;
 	s->op.next = (uint32_t)pos + 1;
-	return 0;
+	switch (*p) {
+	case '(':
+		return set_mark(s);
+	case 'N':
+		return build_node(s, PICKLE_NONE, 0);
+	case 0x88:
+	case 0x89:
+		return build_node(s, PICKLE_BOOL, 0);
+	case 't':
+		return tuple_to_mark(s, PICKLE_TUPLE);
+	case 0x85:
+	case 0x86:
+	case 0x87:
+		return tuple(s, *p - 0x84u);
+	case 'R':
+		return build_call(s, PICKLE_REDUCE, 2);
+	case 'Q':
+		return build_call(s, PICKLE_PERSID, 1);
+	case 'q':
+		s->op.next += 1;
+		return put(s, p[1]);
+	case 'h':
+		s->op.next += 1;
+		return get(s, p[1]);
+	case 'K':
+		s->op.next += 1;
+		return build_node(s, PICKLE_INT, 0);
+	case 'M':
+		s->op.next += 2;
+		return build_node(s, PICKLE_INT, 0);
+	case 'J':
+		s->op.next += 4;
+		return build_node(s, PICKLE_INT, 0);
+	case 'r':
+		s->op.next += 4;
+		return put(s, byte_le32(p + 1));
+	case 'j':
+		s->op.next += 4;
+		return get(s, byte_le32(p + 1));
+	case 'X':
+		if (byte_le32(p + 1) > left - 5)
+			return 1;
+		s->op.next += 4 + byte_le32(p + 1);
+		return build_node(s, PICKLE_STR, 0);
+	default:
+		return 1;
+	}
 }
 
 static int run(struct pickle_parser *s, size_t *end)
@@ -296,16 +349,18 @@ static int run(struct pickle_parser *s, size_t *end)
 
 		if (ops >= s->limits->ops || ops >= OPS_MAX)
 			return ckpt_fail(EFBIG, "pickle of more than %zu opcodes", ops);
-		rc = take(s, pos);
+		rc = quick(s, pos);
+		if (rc == 1) {
+			rc = pickle_take(s->g->p, s->g->len, pos, &s->op);
+			if (rc == 0 && s->op.op == '.')
+				break;
+			rc = rc ? rc : step(s);
+		}
 		if (rc < 0)
 			return rc;
 		pos = s->op.next;
-		if (s->op.op == '.')
-			break;
-		rc = step(s);
-		if (rc < 0)
-			return rc;
 	}
+	pos = s->op.next;
 	if (s->height == 0 || build_above(s) == 0)
 		return build_bad(s, "nothing on the stack");
 	s->g->root = s->stack[s->height - 1];
@@ -358,6 +413,10 @@ static int expect(struct pickle_parser *s)
 		rc = build_room(s, &g->node, &g->node_cap, n / 4 + 1, sizeof *g->node);
 	if (rc == 0)
 		rc = build_room(s, &g->call, &g->call_cap, n / 24 + 1, sizeof *g->call);
+	if (rc == 0)
+		rc = build_room(s, &s->memo, &s->memo_cap, n / 8 + 1, sizeof *s->memo);
+	if (rc == 0)
+		memset(s->memo, 0, s->memo_cap * sizeof *s->memo);
 	if (rc == 0)
 		g->child[g->children++] = 0;
 	return rc;

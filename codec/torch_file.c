@@ -138,7 +138,7 @@ static int check_prefix(struct torch_file *f)
 	f->pickle_entry = torch_file_record(f, "data.pkl");
 	if (f->pickle_entry == NULL) {
 		if (torch_file_record(f, "archive_format") != NULL)
-			return ckpt_fail(ENOTSUP, "an archive of torch.export");
+			return ckpt_fail(EINVAL, "an archive of torch.export, which torch.load does not take");
 		return ckpt_fail(EINVAL, "a zip, but none of torch's");
 	}
 	if (zip_ambiguous(f->zip))
@@ -249,12 +249,11 @@ static int open_zip(struct torch_file *f, codec_read_at read, void *arg, const s
 		return rc;
 	f->container = torch_file_record(f, "constants.pkl") != NULL ? TORCH_SCRIPT : TORCH_ZIP;
 	f->pickle_len = e->size;
-	f->bytes = malloc((size_t)e->size + 1);
+	f->bytes = codec_pages_new((size_t)e->size + 1);
 	f->bytes_len = (size_t)e->size;
 	if (f->bytes == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a pickle of %llu bytes",
 				(unsigned long long)e->size);
-	codec_pages(f->bytes, f->bytes_len);
 	rc = zip_read_full(read, arg, f->pickle_off, f->bytes, (size_t)e->size);
 	if (rc == 0)
 		rc = make_object(f, 0, (size_t)e->size, limits, &used);

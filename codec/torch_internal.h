@@ -42,6 +42,7 @@ enum torch_known {
 	KNOWN_NP_SCALAR,
 	KNOWN_NP_FROMBUFFER,
 	KNOWN_NP_DTYPE,
+	KNOWN_LOAD_BYTES, /* a storage as pickle.dump() writes it: a torch file inside a byte string */
 };
 
 /* The rest of the hash tells most keys apart without a look at them, wherever they lie. */

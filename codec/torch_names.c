@@ -44,6 +44,7 @@ static const struct {
 	{ "numpy.core.numeric", "_frombuffer", KNOWN_NP_FROMBUFFER },
 	{ "numpy._core.numeric", "_frombuffer", KNOWN_NP_FROMBUFFER },
 	{ "numpy", "dtype", KNOWN_NP_DTYPE },
+	{ "torch.storage", "_load_from_bytes", KNOWN_LOAD_BYTES },
 };
 
 /* Of the module "builtins", or "__builtin__" as protocol 2 has it. */

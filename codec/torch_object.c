@@ -30,7 +30,7 @@ int torch_room(void *p, size_t *cap, size_t need, size_t size)
 	if (more < need)
 		more = need;
 	memcpy(&now, p, sizeof now);
-	now = realloc(now, more * size);
+	now = now != NULL ? realloc(now, more * size) : codec_pages_new(more * size);
 	if (now == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for the tensors of a pickle");
 	codec_pages(now, more * size);
@@ -241,7 +241,7 @@ static int expect(struct torch_object *o, size_t most)
 		o->places *= 2;
 	if (most > 0 && o->places * sizeof *o->place > most)
 		return too_large(most);
-	o->place = calloc(o->places, sizeof *o->place);
+	o->place = codec_pages_zeros(o->places, sizeof *o->place);
 	if (o->place == NULL)
 		rc = ckpt_fail(ENOMEM, "out of memory for the storages of a pickle");
 	if (rc == 0)
@@ -270,7 +270,7 @@ int torch_object_new(const struct pickle *g, size_t most, struct torch_object **
 		o->known[i] = (uint8_t)torch_known_name(pickle_global_at(g, i), &o->dtype[i]);
 	if (rc == 0)
 		rc = expect(o, most);
-	for (uint32_t i = 0; rc == 0 && i < pickle_count(g); i++) {
+	for (uint32_t i = 0; rc == 0 && i < g->nodes; i++) {
 		if (g->node[i].kind == PICKLE_PERSID)
 			rc = take_mention(o, i);
 		else if (g->node[i].kind == PICKLE_REDUCE)
@@ -326,6 +326,14 @@ uint32_t torch_mentions(const struct torch_object *o)
 const struct torch_mention *torch_mention_at(const struct torch_object *o, uint32_t number)
 {
 	return &o->mention[number];
+}
+
+bool torch_inside(const struct torch_object *o)
+{
+	for (uint32_t i = 0; i < pickle_globals(o->g); i++)
+		if (o->known[i] == KNOWN_LOAD_BYTES)
+			return true;
+	return false;
 }
 
 uint32_t torch_tensors(const struct torch_object *o)

@@ -93,6 +93,12 @@ const struct torch_mention *torch_mention_at(const struct torch_object *o, uint3
 /* The mention that the node means, raw or not; NULL when it is none. */
 const struct torch_mention *torch_mention_of(const struct torch_object *o, uint32_t ref);
 
+/*
+ * Whether there are storages that are files of torch's inside byte strings, as pickle.dump() writes tensors: these are no
+ * tensors here, and may be on any device.
+ */
+bool torch_inside(const struct torch_object *o);
+
 /* All tensors in order of their nodes; a Parameter is one, and the tensor that it was made from another. */
 uint32_t torch_tensors(const struct torch_object *o);
 const struct torch_tensor *torch_tensor_at(const struct torch_object *o, uint32_t number);

@@ -12,6 +12,8 @@
  *   _rebuild_device_tensor_from_*, _xla_          tensor or array, dtype, device, requires_grad
  *   _rebuild_wrapper_subclass                     class, dtype, size, stride, offset, layout, device, requires_grad
  *   _rebuild_from_type_v2                         one of the above, type, its arguments, state
+ *
+ * A tensor that pickle.dump() wrote has _load_from_bytes(bytes) for a storage. It is an object like any other.
  */
 #include <errno.h>
 
@@ -316,6 +318,18 @@ static int take_call(struct torch_object *o, uint32_t node, enum torch_known kno
 	return rc < 0 ? rc : 1;
 }
 
+/* Whether these arguments begin with a storage that is pickled inside, which is not gone into. */
+static bool inside(const struct torch_object *o, enum torch_known known, const uint32_t *a, uint32_t n)
+{
+	const uint32_t *args;
+	uint32_t count;
+
+	if (n == 0 || (known != KNOWN_TENSOR && known != KNOWN_TENSOR_V2 && known != KNOWN_TENSOR_V3 &&
+					known != KNOWN_QTENSOR))
+		return false;
+	return torch_call_of(o, a[0], &args, &count) == KNOWN_LOAD_BYTES;
+}
+
 int torch_take_tensor(struct torch_object *o, uint32_t node)
 {
 	struct torch_tensor t = {
@@ -337,6 +351,8 @@ int torch_take_tensor(struct torch_object *o, uint32_t node)
 		known = torch_known_of(o, a[0]);
 		a = pickle_children(o->g, a[2], &n);
 	}
+	if (inside(o, known, a, n))
+		return 0;
 	rc = take_call(o, node, known, a, n, &t);
 	if (rc <= 0)
 		return rc;

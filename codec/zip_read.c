@@ -17,6 +17,7 @@
 
 #include "codec/byte_buf.h"
 #include "codec/ckpt_error.h"
+#include "codec/codec_pages.h"
 
 enum {
 	END_LEN = 22,
@@ -295,7 +296,7 @@ static int index_names(struct zip *z)
 	int rc = 0;
 
 	z->places = places_for(z->entries);
-	z->place = calloc(z->places, sizeof *z->place);
+	z->place = codec_pages_zeros(z->places, sizeof *z->place);
 	if (z->place == NULL)
 		return ckpt_fail(ENOMEM, "out of memory for a zip of %zu entries", z->entries);
 	for (size_t k = 0; k < z->entries; k += AHEAD) {
@@ -471,8 +472,8 @@ int zip_open(codec_read_at read, void *arg, uint64_t size, size_t most, struct z
 	z->directory_len = e.size;
 	z->end = e.end;
 	rc = -ENOMEM;
-	z->entry = calloc(e.count + 1, sizeof *z->entry);
-	z->names = malloc(e.size + 1); /* a name and its end take less than its record */
+	z->entry = codec_pages_new((e.count + 1) * sizeof *z->entry);
+	z->names = codec_pages_new(e.size + 1); /* a name and its end take less than its record */
 	if (z->entry == NULL || z->names == NULL) {
 		ckpt_fail(ENOMEM, "out of memory for a zip of %llu entries", (unsigned long long)e.count);
 		goto out;

@@ -25,6 +25,15 @@ static uint8_t *noise(size_t n, uint64_t seed)
 	return p;
 }
 
+static size_t find_avx2(const uint8_t *p, size_t n)
+{
+#if defined __x86_64__
+	if (!__builtin_cpu_supports("avx2"))
+		return cut_find_plain(p, n);
+#endif
+	return cut_find_avx2(p, n);
+}
+
 static void test_alike(void **state)
 {
 	uint8_t *p = noise(SIZE, 1);
@@ -35,9 +44,12 @@ static void test_alike(void **state)
 		size_t n = SIZE - at, found = cut_find(p + at, n);
 
 		assert_int_equal(found, cut_find_plain(p + at, n));
+		assert_int_equal(found, find_avx2(p + at, n));
 		/* However short the rest is, and wherever it begins. */
 		for (size_t k = 1; k < 80 && k <= found; k += 7)
 			assert_int_equal(cut_find(p + at + found - k, k), k);
+		for (size_t k = 1; k < 80 && k <= found; k += 7)
+			assert_int_equal(find_avx2(p + at + found - k, k), k);
 		places += found < n;
 		at += found + 1;
 	}
@@ -54,6 +66,7 @@ static void test_runs(void **state)
 	for (int byte = 0; byte < 256; byte++) {
 		memset(run, byte, sizeof run);
 		assert_int_equal(cut_find(run + CUT_WINDOW, 64), 64);
+		assert_int_equal(find_avx2(run + CUT_WINDOW, 64), 64);
 		assert_int_equal(cut_find_plain(run + CUT_WINDOW, 64), 64);
 	}
 }
