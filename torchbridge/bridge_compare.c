@@ -30,8 +30,14 @@ static int same_bytes(struct comparison *c, const struct compare_data *p, const 
 
 	for (uint64_t off = 0; off < p->bytes;) {
 		size_t n = p->bytes - off < BRIDGE_PIECE ? (size_t)(p->bytes - off) : BRIDGE_PIECE;
-		int rc = compare_data_read(c->a, p, off, x, n);
+		int64_t known = compare_data_same(c->a, p, c->b, q, off);
+		int rc = known < 0 ? (int)known : 0;
 
+		if (known > 0) {
+			off += (uint64_t)known;
+			continue;
+		}
+		rc = rc ? rc : compare_data_read(c->a, p, off, x, n);
 		rc = rc ? rc : compare_data_read(c->b, q, off, y, n);
 		if (rc != 0)
 			return rc;
@@ -52,12 +58,18 @@ static int distance(struct comparison *c, const struct compare_data *p, const st
 	bridge_distance_init(d);
 	for (uint64_t at = 0; at < count;) {
 		uint64_t n = count - at < BRIDGE_PIECE / width ? count - at : BRIDGE_PIECE / width;
-		int rc = compare_data_read(c->a, p, at * p->width, x, (size_t)n * p->width);
+		int64_t known = p->dtype == q->dtype ? compare_data_same(c->a, p, c->b, q, at * width) : 0;
+		bool once = known >= (int64_t)width;
+		int rc = known < 0 ? (int)known : 0;
 
-		rc = rc ? rc : compare_data_read(c->b, q, at * q->width, y, (size_t)n * q->width);
+		if (once && (uint64_t)known / width < n)
+			n = (uint64_t)known / width;
+		rc = rc ? rc : compare_data_read(c->a, p, at * p->width, x, (size_t)n * p->width);
+		if (!once)
+			rc = rc ? rc : compare_data_read(c->b, q, at * q->width, y, (size_t)n * q->width);
 		rc = rc ? rc
-			: bridge_distance_add(
-					  d, (enum torch_dtype)p->dtype, x, (enum torch_dtype)q->dtype, y, n);
+			: bridge_distance_add(d, (enum torch_dtype)p->dtype, x, (enum torch_dtype)q->dtype,
+					  once ? x : y, n);
 		if (rc != 0)
 			return rc;
 		at += n;

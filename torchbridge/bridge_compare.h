@@ -8,7 +8,8 @@
  * was, and how it lay in memory, is no difference.
  *
  * A tensor is read in pieces of 1 MiB: once where the two are equal, once more from the start when a
- * difference turns up. Memory: some 100 bytes for each row of the second document, and four pieces.
+ * difference turns up, and not at all where they are known to be the same. Memory: some 100 bytes for each
+ * row of the second document, and four pieces.
  */
 #ifndef BRIDGE_COMPARE_H
 #define BRIDGE_COMPARE_H
@@ -40,6 +41,12 @@ struct bridge_side {
 	const struct bridge_doc *doc;
 	codec_read_at read;
 	void *arg;
+	/*
+	 * Of the first side, where both may share what they keep; else NULL.  How many bytes, at most len, from
+	 * off of the file and from other_off of the second side's (its arg) are known to be the same; these are
+	 * not read then. 0: not known. -errno.
+	 */
+	int64_t (*same)(void *arg, uint64_t off, void *other, uint64_t other_off, uint64_t len);
 };
 
 /*

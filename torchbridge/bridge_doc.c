@@ -213,6 +213,15 @@ static int open_member(struct bridge_doc *d, const struct zip_entry *e, codec_re
 	return rc;
 }
 
+/*
+ * Sound files of numpy's that are not gone into (records, objects, compressed ones) are as good as files of no
+ * kind that is known.
+ */
+static int unknown_if_sound(int rc)
+{
+	return rc == -ENOTSUP ? -EINVAL : rc;
+}
+
 /* A zip whose entries are all called .npy. */
 static int open_npz(struct bridge_doc *d, codec_read_at read, void *arg, size_t most)
 {
@@ -240,7 +249,7 @@ static int open_npz(struct bridge_doc *d, codec_read_at read, void *arg, size_t 
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = open_member(d, zip_at(d->zip, i), read, arg);
 	d->kind = BRIDGE_NPZ;
-	return rc;
+	return unknown_if_sound(rc);
 }
 
 /*
@@ -288,7 +297,7 @@ static int open_kind(struct bridge_doc *d, codec_read_at read, void *arg, size_t
 		return open_zip(d, read, arg, most);
 	if (memcmp(head, "\x93NUMPY", 6) == 0) {
 		d->kind = BRIDGE_NPY;
-		return read_npy(read, arg, 0, d->size, &d->npy);
+		return unknown_if_sound(read_npy(read, arg, 0, d->size, &d->npy));
 	}
 	if (head[0] == 0x80)
 		rc = open_torch(d, read, arg, most);

@@ -305,6 +305,15 @@ static void convert(const struct loops *loops, enum torch_dtype from, enum torch
 		memcpy(dst, src, count * from_width);
 		return;
 	}
+	/* With float32 on one side there is only one loop, unless its elements lie askew. */
+	if (from == TORCH_FLOAT32 && (uintptr_t)src % sizeof(float) == 0) {
+		loops->narrow[to]((const void *)src, count, dst);
+		return;
+	}
+	if (to == TORCH_FLOAT32 && (uintptr_t)dst % sizeof(float) == 0) {
+		loops->widen[from](src, count, (void *)dst);
+		return;
+	}
 	while (count > 0) {
 		size_t n = count < STEP ? count : STEP;
 

@@ -166,6 +166,18 @@ void compare_data_release(struct compare_data *d)
 	d->layout = NULL;
 }
 
+int64_t compare_data_same(const struct bridge_side *a, const struct compare_data *p,
+		const struct bridge_side *b, const struct compare_data *q, uint64_t off)
+{
+	uint64_t len = p->bytes - off, rest = q->bytes - off, at, other;
+	uint32_t source;
+
+	if (a->same == NULL || !bridge_layout_is_range(p->layout, off, &len, &source, &at) ||
+			!bridge_layout_is_range(q->layout, off, &rest, &source, &other))
+		return 0;
+	return a->same(a->arg, at, b->arg, other, len < rest ? len : rest);
+}
+
 static int64_t read_source(void *arg, uint32_t source, uint64_t off, void *buf, size_t len)
 {
 	const struct bridge_side *side = arg;

@@ -20,6 +20,13 @@ struct compare_data {
 int compare_data_open(const struct bridge_side *side, const struct compare_item *x, struct compare_data *out);
 void compare_data_release(struct compare_data *d);
 
+/*
+ * How many of the bytes from off on both are known to have in common, without reading them (bridge_side.same of a);
+ * 0 not known, -errno.
+ */
+int64_t compare_data_same(const struct bridge_side *a, const struct compare_data *p,
+		const struct bridge_side *b, const struct compare_data *q, uint64_t off);
+
 /* Exactly len bytes at off. -EIO where the file has become shorter. */
 int compare_data_read(const struct bridge_side *side, const struct compare_data *d, uint64_t off, void *buf,
 		size_t len);

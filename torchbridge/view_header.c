@@ -241,6 +241,8 @@ static int put_tensor(const struct view_header *h, const struct item *x, uint64_
 	for (uint32_t i = 0; rc == 0 && i < t->ndim; i++)
 		rc = byte_buf_format(out, "%s%llu", i > 0 ? "," : "",
 				(unsigned long long)t->size[i] << (t->packed && i + 1 == t->ndim));
+	if (rc == 0 && t->twin)
+		rc = byte_buf_text(out, t->ndim > 0 ? ",2" : "2");
 	if (rc == 0)
 		rc = byte_buf_format(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
 				(unsigned long long)at + t->bytes);

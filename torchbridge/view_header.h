@@ -28,6 +28,7 @@ struct view_header_tensor {
 	uint64_t off;           /* of the first element in source 0 */
 	uint64_t bytes;         /* in the new file */
 	bool packed;            /* the last of its sizes counts pairs: the format counts elements */
+	bool twin;              /* an element is two of the format's: one more dimension, of 2 */
 };
 
 struct view_header;

@@ -12,9 +12,13 @@
  *   nested       NAME.buffer, NAME.sizes, NAME.strides, NAME.offsets
  *   quantized    NAME.int_repr, and NAME.scale and NAME.zero_point as metadata, or NAME.scales, NAME.zero_points as
  *                tensors and NAME.axis as metadata
+ *   complex      of a width that the format lacks: NAME.view_as_real, the real and imaginary parts in a last
+ *                dimension of 2
+ *   bits         NAME.bits, as unsigned integers
+ *   wrappers     (DTensor) the tensors that they wrap, under their paths
  *
- * What has no data here (meta tensors, wrappers) or no dtype there (complex128, bits) is -ENOTSUP.  Numbers
- * and short strings of a dict at the root are metadata, too.
+ * What has no data here (meta tensors) or several elements in a byte (quint4x2) is left out; the pair skipped.NAME
+ * of __metadata__ says why.  Numbers and short strings of a dict at the root are metadata, too.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,6 +32,7 @@
 #include "view_internal.h"
 #include "view_key.h"
 #include "view_policy.h"
+#include "view_rows.h"
 #include "view_scalar.h"
 
 enum {
@@ -77,6 +82,18 @@ static int refuse(const struct maker *m, const char *why)
 			why);
 }
 
+/* Notes that the tensor at the path is left out. */
+static int skip(struct maker *m, const char *why)
+{
+	struct byte_buf key = { 0 };
+	int rc = byte_buf_text(&key, "skipped.");
+
+	rc = rc ? rc : byte_buf_put(&key, m->path.p, m->path.len);
+	rc = rc ? rc : view_header_pair(m->h, (const char *)key.p, key.len, why, strlen(why));
+	byte_buf_release(&key);
+	return rc;
+}
+
 static bool same_elements(
 		const struct torch_object *o, const struct torch_tensor *a, const struct torch_tensor *b)
 {
@@ -102,10 +119,39 @@ static struct seen *place_of(const struct maker *m, const struct torch_tensor *t
 	return &m->seen[i];
 }
 
+/* Behind the name of a tensor whose elements the format has another dtype for. */
+static const char *suffix_of(enum torch_dtype dtype)
+{
+	switch (dtype) {
+	case TORCH_COMPLEX32:
+	case TORCH_COMPLEX128:
+		return ".view_as_real";
+	case TORCH_BITS8:
+	case TORCH_BITS16:
+	case TORCH_BITS1X8:
+	case TORCH_BITS2X4:
+	case TORCH_BITS4X2:
+		return ".bits";
+	default:
+		return "";
+	}
+}
+
 /* The format's name for a dtype; quantized ones are seen as the integers they are stored as. */
 static const char *format_dtype(enum torch_dtype dtype)
 {
 	switch (dtype) {
+	case TORCH_COMPLEX32:
+		return "F16";
+	case TORCH_COMPLEX128:
+		return "F64";
+	case TORCH_BITS8:
+	case TORCH_BITS1X8:
+	case TORCH_BITS2X4:
+	case TORCH_BITS4X2:
+		return "U8";
+	case TORCH_BITS16:
+		return "U16";
 	case TORCH_QINT8:
 		return "I8";
 	case TORCH_QUINT8:
@@ -123,8 +169,8 @@ static uint32_t number_of(const struct maker *m, const struct torch_tensor *t)
 	return (uint32_t)(t - torch_tensor_at(m->o, 0));
 }
 
-/* A tensor with a storage, under the path as it stands now. */
-static int put_strided(struct maker *m, const struct torch_tensor *t)
+/* A tensor with a storage, under the path as it stands now, its suffix included. */
+static int put_elements(struct maker *m, const struct torch_tensor *t)
 {
 	struct view_header_tensor x = { .from = (enum torch_dtype)t->dtype,
 		.to = (enum torch_dtype)t->dtype,
@@ -133,7 +179,8 @@ static int put_strided(struct maker *m, const struct torch_tensor *t)
 		.ndim = t->ndim,
 		.size = torch_size(m->o, t),
 		.stride = torch_stride(m->o, t),
-		.packed = t->dtype == TORCH_FLOAT4_E2M1FN_X2 };
+		.packed = t->dtype == TORCH_FLOAT4_E2M1FN_X2,
+		.twin = t->dtype == TORCH_COMPLEX32 || t->dtype == TORCH_COMPLEX128 };
 	const char *name = (const char *)m->path.p;
 	struct seen *s = place_of(m, t);
 	uint64_t len;
@@ -146,10 +193,10 @@ static int put_strided(struct maker *m, const struct torch_tensor *t)
 			(m->marks[t->storage] & (VIEW_STEP | VIEW_MOVING_STEP | VIEW_SCALE)) == 0)
 		x.to = (enum torch_dtype)m->dtype;
 	x.dtype = format_dtype(x.to);
-	if (x.dtype == NULL || torch_dtype_info(x.to)->packed)
-		return refuse(m, torch_dtype_info(x.from)->name);
+	if (x.dtype == NULL)
+		return skip(m, torch_dtype_info(x.from)->name);
 	if (x.packed && t->ndim == 0)
-		return refuse(m, "pairs of 4-bit floats in no dimension");
+		return skip(m, "pairs of 4-bit floats in no dimension");
 	rc = torch_file_tensor(m->f, t, m->read, m->arg, &x.off, &len);
 	if (rc < 0)
 		return rc;
@@ -160,6 +207,16 @@ static int put_strided(struct maker *m, const struct torch_tensor *t)
 		rc = byte_buf_put(&m->names, name, m->path.len);
 	}
 	return rc < 0 ? rc : view_header_add(m->h, name, m->path.len, &x);
+}
+
+static int put_strided(struct maker *m, const struct torch_tensor *t)
+{
+	size_t was = m->path.len;
+	int rc = byte_buf_text(&m->path, suffix_of((enum torch_dtype)t->dtype));
+
+	rc = rc ? rc : put_elements(m, t);
+	m->path.len = was;
+	return rc;
 }
 
 /* A part of the tensor at the path. */
@@ -203,6 +260,8 @@ static int put_quantized(struct maker *m, const struct torch_tensor *t)
 
 	if (t->part[1] == PICKLE_NIL || t->part[2] == PICKLE_NIL)
 		return refuse(m, "it is not quantized as torch does");
+	if (torch_dtype_info((enum torch_dtype)t->dtype)->packed)
+		return skip(m, torch_dtype_info((enum torch_dtype)t->dtype)->name);
 	rc = byte_buf_text(&m->path, ".int_repr");
 	if (rc == 0)
 		rc = put_strided(m, t);
@@ -252,11 +311,11 @@ static int put_tensor(struct maker *m, const struct torch_tensor *t)
 	case TORCH_COPY:
 		t = t->part[0] != PICKLE_NIL ? torch_tensor_of(m->o, t->part[0]) : NULL;
 		return t != NULL && t->kind == TORCH_STRIDED ? put_strided(m, t)
-							     : refuse(m, "its data are elsewhere");
+							     : skip(m, "its data are elsewhere");
 	case TORCH_META:
-		return refuse(m, "it is on the meta device and has no data");
-	case TORCH_WRAPPER:
-		return refuse(m, "a subclass that wraps other tensors");
+		return skip(m, "on the meta device");
+	case TORCH_WRAPPER: /* what it wraps follows */
+		return 0;
 	case TORCH_COO:
 		parts = coo;
 		break;
@@ -310,31 +369,41 @@ static int put_scalar(struct maker *m, uint32_t ref)
 	return rc;
 }
 
-/* What lies at the path: a tensor or scalar is dealt with; 1 for a container that is met first. */
-static int meet(struct maker *m, uint32_t ref, unsigned depth)
+/* 1 for a container that is met first, else 0. */
+static int meet_container(struct maker *m, uint32_t node)
+{
+	if ((m->met[node / 8] >> node % 8 & 1) != 0)
+		return 0;
+	m->met[node / 8] |= (uint8_t)(1 << node % 8);
+	return 1;
+}
+
+/*
+ * What lies at the path: a tensor or scalar is dealt with; 1 for a container that is met first, *into: that, or
+ * the attributes of a tensor.
+ */
+static int meet(struct maker *m, uint32_t ref, unsigned depth, uint32_t *into)
 {
 	uint32_t node = pickle_target(torch_graph(m->o), ref);
 	const struct torch_tensor *t;
+	int rc;
+
+	*into = node;
 
 	switch (torch_kind_of(m->o, node)) {
 	case TORCH_IS_TENSOR:
 		t = torch_tensor_of(m->o, node);
-		if (depth == 0 && m->path.len == 0) {
-			int rc = byte_buf_text(&m->path, "tensor");
-
-			if (rc < 0)
-				return rc;
-		}
-		return t != NULL ? put_tensor(m, t) : 0;
+		rc = depth == 0 && m->path.len == 0 ? byte_buf_text(&m->path, "tensor") : 0;
+		if (rc == 0 && t != NULL)
+			rc = put_tensor(m, t);
+		*into = view_tensor_state(m->o, node);
+		return rc < 0 || *into == PICKLE_NIL ? rc : meet_container(m, node);
 	case TORCH_IS_DICT:
 	case TORCH_IS_LIST:
 	case TORCH_IS_TUPLE:
 	case TORCH_IS_SET:
 	case TORCH_IS_OBJECT:
-		if ((m->met[node / 8] >> node % 8 & 1) != 0)
-			return 0;
-		m->met[node / 8] |= (uint8_t)(1 << node % 8);
-		return 1;
+		return meet_container(m, node);
 	default:
 		return depth == 1 && torch_kind_of(m->o, pickle_root(torch_graph(m->o))) == TORCH_IS_DICT
 				       ? put_scalar(m, ref)
@@ -345,12 +414,13 @@ static int meet(struct maker *m, uint32_t ref, unsigned depth)
 static int walk(struct maker *m, struct level *stack)
 {
 	uint32_t root = pickle_root(torch_graph(m->o));
+	uint32_t into;
 	unsigned depth = 0;
-	int rc = meet(m, root, 0);
+	int rc = meet(m, root, 0, &into);
 
 	if (rc == 1) {
-		torch_iter_init(m->o, root, &stack[0].it);
-		stack[0].path = 0;
+		torch_iter_init(m->o, into, &stack[0].it);
+		stack[0].path = into == pickle_target(torch_graph(m->o), root) ? 0 : m->path.len;
 		depth = 1;
 	}
 	while (rc >= 0 && depth > 0) {
@@ -364,13 +434,13 @@ static int walk(struct maker *m, struct level *stack)
 		}
 		rc = view_path_add(m->o, &item, 0, &m->path);
 		if (rc == 0)
-			rc = meet(m, item.value, depth);
+			rc = meet(m, item.value, depth, &into);
 		if (rc == 1 && depth == TORCH_DEPTH_MAX)
 			return ckpt_fail(ENOTSUP, "an object nested more than %d levels deep",
 					TORCH_DEPTH_MAX);
 		if (rc != 1)
 			continue;
-		torch_iter_init(m->o, item.value, &stack[depth].it);
+		torch_iter_init(m->o, into, &stack[depth].it);
 		stack[depth].path = m->path.len;
 		depth++;
 	}

@@ -288,6 +288,8 @@ int view_torch(const struct bridge_doc *d, const struct bridge_spec *spec, codec
 	int rc = 0;
 
 	v.o = torch_file_object(v.f);
+	if (torch_inside(v.o))
+		return ckpt_fail(ENOTSUP, "tensors that pickle.dump() wrote, which are not gone into");
 	if (spec->device[0] != '\0')
 		v.device = spec->device;
 	v.all_on_cpu = v.device != NULL && to_accelerator(&v) && all_on_cpu(v.o);

@@ -129,35 +129,41 @@ static void twice(void **state)
 	assert_true(d == 1.0078125);
 }
 
-/* With vectors and without, all conversions, unaligned, of lengths around the vectors' own. */
+/* With vectors and without, all conversions, of lengths around the vectors' own, aligned and not. */
 static void vectors(void **state)
 {
 	static const enum torch_dtype floats[] = { TORCH_FLOAT64, TORCH_FLOAT32, TORCH_FLOAT16, TORCH_BFLOAT16 };
-	enum { N = 3000 };
-	uint8_t *src = malloc(8 * N + 1), *a = malloc(8 * N + 2), *b = malloc(8 * N + 2);
+	enum { N = 1500 };
+	uint8_t *src = malloc(8 * N + 1), *a = malloc(8 * N + 2), *b = malloc(8 * N + 2), *aligned = malloc(8 * N);
 	uint32_t x = 99;
 
 	(void)state;
-	assert_true(src != NULL && a != NULL && b != NULL);
+	assert_true(src != NULL && a != NULL && b != NULL && aligned != NULL);
 	for (size_t i = 0; i < 8 * N + 1; i++) {
 		x = x * 1664525 + 1013904223;
 		src[i] = (uint8_t)(x >> 24);
 	}
+	memcpy(aligned, src + 1, 8 * N);
 	for (int i = 0; i < 4; i++)
 		for (int k = 0; k < 4; k++)
 			for (size_t n = 0; n <= N; n += n < 40 ? 1 : 493) {
 				size_t width = torch_dtype_info(floats[k])->width;
 
-				memset(a, 1, 8 * N + 2);
 				memset(b, 1, 8 * N + 2);
-				bridge_dtype_convert(floats[i], floats[k], src + 1, n, a + 1);
 				bridge_dtype_convert_plain(floats[i], floats[k], src + 1, n, b + 1);
-				assert_memory_equal(a, b, 8 * N + 2);
-				assert_int_equal(a[n * width + 1], 1); /* nothing behind the last */
+				for (int from = 0; from < 2; from++)
+					for (int to = 0; to < 2; to++) {
+						memset(a, 1, 8 * N + 2);
+						bridge_dtype_convert(floats[i], floats[k], from ? src + 1 : aligned, n,
+								a + to);
+						assert_memory_equal(a + to, b + 1, 8 * N);
+						assert_int_equal(a[n * width + to], 1); /* nothing behind the last */
+					}
 			}
 	free(src);
 	free(a);
 	free(b);
+	free(aligned);
 }
 
 static void signs(void **state)

@@ -215,6 +215,8 @@ static void exempt(void **state)
 			-ENOTSUP },
 		{ "classes and untyped", DATA(P2 "](" VECTOR(PID(FLOAT, "0", "K\x0c"), "K\x0c")
 				PID("ctorch.storage\nUntypedStorage\n", "0", "K\x30") "e."), -ENOTSUP },
+		{ "inside a byte string", DATA(P2 "ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\nC\3abc\x85RK\0K\1\x85K\1\x85\x89"
+				OD "tR."), -ENOTSUP },
 		{ "float of untyped", DATA(P2 "ctorch._utils\n_rebuild_tensor_v3\n(" PID("ctorch.storage\nUntypedStorage\n", "0",
 				"K\x30") "K\0K\x0c\x85K\1\x85\x89" OD "ctorch\nfloat32\ntR."), -ENOTSUP },
 	};
