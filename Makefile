@@ -35,15 +35,15 @@ CODEC_SRC = codec/byte_buf.c codec/ckpt_error.c codec/ckpt_wait.c codec/codec_bi
 	codec/pickle_words.c codec/pickle_write.c codec/read_window.c codec/record_name.c codec/safetensors_read.c codec/safetensors_scan.c \
 	codec/torch_dtype.c codec/torch_edit.c codec/torch_file.c codec/torch_names.c codec/torch_object.c \
 	codec/torch_places.c codec/torch_tensor.c codec/torch_value.c codec/zip_read.c codec/zip_write.c
-STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_name.c store/chunk_open.c \
+STORE_SRC = store/chunk_base.c store/chunk_cache.c store/chunk_db.c store/chunk_index.c store/chunk_name.c store/chunk_open.c store/chunk_plain.c \
 	store/chunk_pin.c store/chunk_pipe.c store/chunk_row.c store/chunk_stage.c store/cost.c store/derived.c store/dirlist.c store/extents.c store/file.c \
-	store/file_clone.c store/file_content.c store/file_jobs.c store/file_publish.c store/file_read.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
-	store/manifest.c store/meta.c store/meta_schema.c store/meta_shrink.c store/db_flags.c store/meta_txn.c store/meta_upgrade.c store/page_file.c store/page_sums.c store/pathof.c store/pool.c store/pool_fill.c store/pool_thin.c store/recode.c store/recompress.c store/recompress_idle.c store/recompress_near.c store/record.c store/reserve.c \
-	store/stats.c store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_loose.c \
-	store/tree_remove.c store/tree_rename.c store/usage.c store/verify.c store/verify_pages.c store/version_hold.c store/vfs_gather.c store/xattr.c
+	store/file_clone.c store/file_content.c store/file_jobs.c store/file_publish.c store/file_read.c store/file_same.c store/file_write.c store/gc.c store/gc_bases.c store/gc_mark.c store/history.c \
+	store/manifest.c store/meta.c store/meta_schema.c store/meta_shrink.c store/db_flags.c store/meta_txn.c store/meta_upgrade.c store/page_file.c store/page_sums.c store/pathof.c store/pool.c store/pool_fill.c store/pool_thin.c store/recode.c store/recompress.c store/recompress_idle.c store/recompress_near.c store/record.c store/reserve.c store/row_pages.c \
+	store/stats.c store/store.c store/store_lock.c store/store_vfs.c store/tree.c store/tree_attr.c store/tree_late.c store/tree_loose.c \
+	store/tree_remove.c store/tree_rename.c store/tree_seen.c store/usage.c store/verify.c store/verify_pages.c store/version_hold.c store/vfs_gather.c store/xattr.c
 FS_SRC = fs/fs.c fs/fs_change.c fs/fs_dir.c fs/fs_dying.c fs/fs_fuse.c fs/fs_handle.c fs/fs_inode.c \
 	fs/fs_mount.c fs/fs_name.c fs/fs_path.c fs/fs_session.c fs/fs_table.c fs/fs_view.c fs/fs_xattr.c \
-	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/fuse_xattr.c fs/loop_pace.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \
+	fs/fuse_dir.c fs/fuse_loop.c fs/fuse_notify.c fs/fuse_privilege.c fs/fuse_tmpfile.c fs/fuse_xattr.c fs/loop_pace.c fs/mount_dead.c fs/mount_table.c fs/readahead.c \
 	fs/view_history.c fs/view_stats.c \
 	fs/doc_cache.c fs/fact_cache.c fs/view_access.c fs/view_cache.c fs/view_content.c fs/view_forms.c fs/view_handles.c fs/view_host.c fs/view_names.c fs/view_nodes.c fs/view_runs.c fs/view_runs_file.c fs/view_runs_text.c fs/view_scan.c fs/view_scan_tree.c fs/view_source.c fs/view_tree.c
 CLI_SRC = cli/checkpoint.c cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli_stream.c cli/cmd_best.c \
@@ -52,7 +52,7 @@ CLI_SRC = cli/checkpoint.c cli/cli.c cli/cli_attach.c cli/cli_commands.c cli/cli
 	cli/cmd_show.c cli/cmd_stat.c cli/cmd_umount.c cli/cmd_verify.c cli/cmd_version.c cli/component.c \
 	cli/control_client.c cli/control_server.c cli/control_wire.c cli/copy_command.c cli/copy_file.c \
 	cli/daemon.c cli/diff_pair.c cli/format.c cli/mount_options.c cli/progress.c cli/runs_list.c \
-	cli/runs_csv.c cli/target.c cli/tree_host.c cli/tree_place.c cli/tree_store.c cli/treecopy.c
+	cli/runs_csv.c cli/target.c cli/ticker.c cli/tree_host.c cli/tree_place.c cli/tree_store.c cli/treecopy.c
 BRIDGE_SRC = torchbridge/bridge_client.c torchbridge/bridge_compare.c torchbridge/bridge_doc.c \
 	torchbridge/bridge_dtype.c torchbridge/bridge_layout.c torchbridge/bridge_math.c \
 	torchbridge/bridge_runs.c torchbridge/bridge_spawn.c torchbridge/bridge_spec.c \
@@ -83,18 +83,18 @@ UNIT_LIB = tests/unit/crash_check.c tests/unit/crash_model.c tests/unit/crash_tr
 UNIT_SRC = tests/unit/test_bridge_client.c tests/unit/test_bridge_compare.c tests/unit/test_bridge_doc.c \
 	tests/unit/test_bridge_dtype.c tests/unit/test_bridge_layout.c tests/unit/test_bridge_math.c \
 	tests/unit/test_bridge_part.c tests/unit/test_bridge_runs.c tests/unit/test_bridge_torch.c tests/unit/test_bridge_tree.c \
-	tests/unit/test_bridge_view.c tests/unit/test_bridge_walk.c tests/unit/test_chunk_batches.c tests/unit/test_chunks.c tests/unit/test_chunk_name.c tests/unit/test_codec_print.c tests/unit/test_cut_content.c \
+	tests/unit/test_bridge_view.c tests/unit/test_bridge_walk.c tests/unit/test_chunk_batches.c tests/unit/test_chunks.c tests/unit/test_chunk_name.c tests/unit/test_chunk_plain.c tests/unit/test_codec_print.c tests/unit/test_cut_content.c \
 	tests/unit/test_codec_bins.c tests/unit/test_codec_chunk.c tests/unit/test_codec_container.c \
 	tests/unit/test_codec_cut.c tests/unit/test_codec_delta.c tests/unit/test_codec_hash.c \
 	tests/unit/test_codec_planes.c tests/unit/test_codec_rans.c tests/unit/test_codec_text.c \
 	tests/unit/test_control.c tests/unit/test_cost.c tests/unit/test_cut_formats.c \
 	tests/unit/test_cut_zip.c tests/unit/test_damage.c tests/unit/test_damage_bits.c tests/unit/test_derived.c tests/unit/test_faults.c tests/unit/test_faults_memory.c \
-	tests/unit/test_file.c tests/unit/test_fs.c tests/unit/test_fs_names.c tests/unit/test_fs_session.c \
+	tests/unit/test_file.c tests/unit/test_file_late.c tests/unit/test_file_same.c tests/unit/test_fs.c tests/unit/test_fs_names.c tests/unit/test_fs_session.c tests/unit/test_fs_unnamed.c \
 	tests/unit/test_fs_views.c tests/unit/test_gc.c tests/unit/test_history.c tests/unit/test_image_linear.c tests/unit/test_loop_pace.c tests/unit/test_meta.c \
-	tests/unit/test_page_sums.c tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c \
+	tests/unit/test_page_sums.c tests/unit/test_pickle.c tests/unit/test_pool.c tests/unit/test_powercut.c tests/unit/test_row_pages.c \
 	tests/unit/test_recompress.c tests/unit/test_recompress_idle.c tests/unit/test_recompress_near.c tests/unit/test_reserve.c \
 	tests/unit/test_safetensors.c tests/unit/test_store.c tests/unit/test_target.c \
-	tests/unit/test_torch_file.c tests/unit/test_tree.c tests/unit/test_tree_attrs.c tests/unit/test_tree_crash.c tests/unit/test_twin.c \
+	tests/unit/test_torch_file.c tests/unit/test_tree.c tests/unit/test_tree_attrs.c tests/unit/test_tree_crash.c tests/unit/test_tree_memory.c tests/unit/test_twin.c \
 	tests/unit/test_version_hold.c tests/unit/test_view_host.c tests/unit/test_zip.c
 
 # libFuzzer targets.

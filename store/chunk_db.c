@@ -59,7 +59,9 @@ static const char *const sql[CHUNK_STMTS] = {
 	[ST_LATE_DROP] = "DELETE FROM late WHERE id = ?1",
 	[ST_SHA_PUT] = "UPDATE late SET sha = ?2 WHERE id = ?1",
 	[ST_SHA_DUE] = "SELECT id FROM late INDEXED BY late_due WHERE sha IS NULL AND id > ?1 ORDER BY id LIMIT 1",
-	[ST_WAITING] = "SELECT max(id) FROM chunk INDEXED BY chunk_waiting WHERE pred > 0 AND id < ?1",
+	[ST_PLAIN_FIRST] = "SELECT data, raw_len FROM chunk INDEXED BY chunk_waiting WHERE pred > 0 AND codec = 64 ORDER BY id LIMIT 1",
+	[ST_PLAIN_LAST] = "SELECT data, raw_len FROM chunk INDEXED BY chunk_waiting WHERE pred > 0 AND codec = 64 ORDER BY id DESC LIMIT 1",
+	[ST_WAITING] = "SELECT min(id) FROM chunk INDEXED BY chunk_waiting WHERE pred > 0 AND id > ?1",
 };
 
 enum { INDEX_DUE = 4096 }; /* twins that are worth a commit's time; store_tick takes what is less */
@@ -184,6 +186,7 @@ static void batch_lost(struct store *s, int error)
 		d->told = true;
 	}
 	twins_lost(s, batch);
+	s->chunks->plain.left = true;
 	d->first_id = d->last_id = 0;
 	d->chunks = d->was_chunks;
 	d->raw = d->was_raw;
@@ -260,8 +263,10 @@ static int batch_commit(struct store *s)
 	}
 	if (rc == 0) {
 		ckpt_will_wait();
-		rc = chunk_run(d, ST_COMMIT);
+		rc = chunk_plain_sync(s);
 	}
+	if (rc == 0)
+		rc = chunk_run(d, ST_COMMIT);
 	if (rc) {
 		batch_lost(s, -rc);
 		return rc;
@@ -279,6 +284,7 @@ static int batch_commit(struct store *s)
 	atomic_store(&d->txn, false);
 	d->told = false;
 	atomic_fetch_add(&s->chunks->counts.commits, 1);
+	chunk_plain_trim(s);
 	return 0;
 }
 

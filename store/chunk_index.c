@@ -368,6 +368,8 @@ int chunk_index_open(struct store *s)
 			rc = index_empty(s);
 		else if (rc == 1)
 			rc = 0;
+		/* Where chunks.db is an older copy, ids that files name are not given to other bytes: they read as missing. */
+		chunk_db_pass(s, upto);
 	}
 	while (rc == 0 && !s->readonly) {
 		int n = chunk_rows_list(s, upto, ids, names, FLUSH_ROWS);

@@ -140,6 +140,7 @@ struct chunk_row {
 	int codec;
 	int64_t check;
 	int64_t hint, pred;        /* for chunk_row_insert() and chunk_row_replace(); not read */
+	bool plain;                /* for chunk_row_insert(): into chunks.plain (chunk_plain.c); codec is CODEC_RAW, pred > 0 */
 	uint8_t *payload;
 	size_t payload_len;
 };
@@ -170,6 +171,11 @@ struct chunk_buf {
  */
 int chunk_get(struct store *s, uint64_t id, struct chunk_buf **out);
 void chunk_put(struct chunk_buf *b); /* NULL is fine */
+/*
+ * Who reads on and on is through with a chunk: of these only the last few stay in the cache, unless they are asked for again.  The
+ * kernel has the bytes in its own cache now, and what is decoded next comes into memory that is at hand.
+ */
+void chunk_spent(struct store *s, uint64_t id);
 /* Somebody reads a file: work that can wait gives way for a while. */
 void chunk_reader_came(struct store *s);
 /* Asks workers to bring these chunks into the cache; never blocks, may do nothing. */
@@ -196,6 +202,7 @@ struct chunk_counters {
 	uint64_t taken, passed;              /* and what became of those and older ones: taken, or not worth it */
 	/* now */
 	uint64_t queue, queue_bytes;         /* jobs not done yet, and their plain bytes */
+	uint64_t plain_bytes;                /* of chunks.plain: chunks that are yet to be encoded, and what was before them */
 	uint64_t cache_bytes;
 	uint64_t pins;                       /* ids pinned */
 	uint64_t chunks, chunk_raw, chunk_stored; /* all in chunks.db: how many, plain bytes, payload bytes */
@@ -205,8 +212,8 @@ void chunk_counters(struct store *s, struct chunk_counters *out);
 /* --- idle time (recompress_idle.c; store_recompress() is in store_admin.h) ------------------------------ */
 
 /*
- * Called about once a second, by one thread: when differences were put off and no chunk came for a second, a thread of
- * the lowest priority takes them.  It gives way as soon as one comes.
+ * Called about once a second, by one thread: when differences or chunks that are yet to be encoded wait and no chunk came
+ * for a second, a thread of the lowest priority takes them.  It gives way as soon as one comes.
  */
 int recompress_idle_step(struct store *s);
 /* Stops that thread and waits for it; none is started any more. A second time does nothing. */

@@ -157,6 +157,17 @@ static int put_sha(struct store *s, uint64_t id, const struct chunk_name *n)
 	return rc;
 }
 
+int chunk_name_settle(struct store *s, uint64_t id, const struct chunk_name *n, const uint8_t *raw, size_t len)
+{
+	struct chunk_name all = *n;
+
+	if (sha_of(n))
+		return 0;
+	int rc = chunk_name_sha(raw, len, &all);
+
+	return rc ? rc : put_sha(s, id, &all);
+}
+
 /* A chunk that is damaged keeps its place in `late`: verify tells of it. */
 static int name_one(struct store *s, uint64_t id)
 {
@@ -172,9 +183,7 @@ static int name_one(struct store *s, uint64_t id)
 		if (rc == 0)
 			rc = chunk_name_check(s, &h.name, id, b->data, b->len);
 		if (rc == 0)
-			rc = chunk_name_sha(b->data, b->len, &h.name);
-		if (rc == 0)
-			rc = put_sha(s, id, &h.name);
+			rc = chunk_name_settle(s, id, &h.name, b->data, b->len);
 		chunk_put(b);
 	}
 	chunk_unpin(s, id);

@@ -12,12 +12,13 @@
 
 #include "chunk_parts.h"
 #include "page_sums_internal.h"
+#include "vfs_internal.h"
 
 /*
  * 2: `hint` and `pred`. 3: fingerprints (chunk_name.c). 4: the same tables on pages that carry sums (page_sums_internal.h),
- * which no older file ever gets.
+ * which no older file ever gets. 5: rows may name a place in chunks.plain.
  */
-enum { CHUNKS_COLUMNS = 2, CHUNKS_PRINTS = 3, CHUNKS_SUMS = 4, CHUNKS_FORMAT = 4 };
+enum { CHUNKS_COLUMNS = 2, CHUNKS_PRINTS = 3, CHUNKS_SUMS = 4, CHUNKS_PLAIN = 5, CHUNKS_FORMAT = 5 };
 
 /* For chunk_name.c. A row comes and goes with its chunk's: by triggers it would take a journal for each statement. */
 #define LATE_TABLE \
@@ -36,7 +37,7 @@ static const char *const schema =
 	" raw INTEGER NOT NULL, stored INTEGER NOT NULL, print_key BLOB, sha_upto INTEGER NOT NULL DEFAULT 0);"
 	"INSERT INTO state(one, next, chunks, raw, stored) VALUES(1, 1, 0, 0, 0);"
 	LATE_TABLE
-	"PRAGMA user_version = 4;"
+	"PRAGMA user_version = 5;"
 	"COMMIT;";
 
 /* From format 1, where nobody knows what its chunks hold and follow. */
@@ -135,6 +136,20 @@ static int reserved(struct chunk_db *d, int want, int *out)
 	return e == SQLITE_OK ? 0 : chunk_db_fail(d, e);
 }
 
+/* A chunks.db without tables is one that is being made, unless there are files whose chunks it had. */
+static int refuse_lost(struct store *s)
+{
+	meta_lock(s);
+	sqlite3_stmt *st = meta_stmt(s, "SELECT 1 FROM manifest LIMIT 1");
+	int rc = st ? meta_step(s, st) : meta_fail(s);
+
+	if (st)
+		sqlite3_reset(st);
+	meta_unlock(s);
+	return rc == 1 ? ckpt_fail(EIO, "store '%s' is damaged: its chunks.db is missing or empty, and files have their "
+			"bytes there; bring it back from a copy", s->path) : rc;
+}
+
 /*
  * Pages of a file that is yet to be written.  One whose making was begun has its first page, which a program that knew no sums
  * may have written.
@@ -231,6 +246,30 @@ static int load_state(struct store *s)
 	return 0;
 }
 
+/* Where payloads can be read past SQLite (row_pages_internal.h). Roots of tables stay where they are while it is open. */
+static int find_pages(struct chunk_db *d)
+{
+	sqlite3_file *file = NULL;
+	uint32_t size = 0;
+	int64_t root = 0;
+	int fd = -1, rc = query_int(d, "SELECT rootpage FROM sqlite_schema WHERE name = 'chunk'", &root);
+
+	if (rc == 0 && sqlite3_file_control(d->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file)
+		fd = store_vfs_reads(file, &size);
+	row_pages_init(&d->pages, fd, size, root > 0 && root < UINT32_MAX ? (uint32_t)root : 0);
+	return rc;
+}
+
+void chunk_db_pass(struct store *s, uint64_t id)
+{
+	struct chunk_db *d = &s->chunks->db;
+
+	if (id < d->next_id)
+		return;
+	d->next_id = id + 1;
+	atomic_store(&d->committed, id);
+}
+
 int chunk_db_open(struct store *s, bool create)
 {
 	struct chunk_db *d = &s->chunks->db;
@@ -251,9 +290,9 @@ int chunk_db_open(struct store *s, bool create)
 		/* stat() opens nothing: closing another descriptor of the file would drop SQLite's locks. */
 		struct stat st;
 
-		if ((e & 0xff) == SQLITE_CANTOPEN && stat(path, &st) < 0 && errno == ENOENT)
+		if ((e & 0xff) == SQLITE_CANTOPEN && stat(path, &st) < 0 && errno == ENOENT && (rc = refuse_lost(s)) == 0)
 			rc = ckpt_fail(ENOENT, "\"%s\" is missing", path);
-		else
+		else if (rc == 0)
 			rc = ckpt_fail(d->db ? chunk_db_errno(d->db, e) : ENOMEM, "can't open \"%s\": %s", path, sqlite3_errstr(e));
 		goto out;
 	}
@@ -264,6 +303,8 @@ int chunk_db_open(struct store *s, bool create)
 		rc = query_int(d, "PRAGMA user_version", &version);
 	if (rc == 0)
 		rc = query_int(d, "PRAGMA page_count", &pages);
+	if (rc == 0 && version == 0 && pages <= 1)
+		rc = refuse_lost(s);
 	/*
 	 * Small pages: a payload's tail fills half of one in the mean.  At 4 KiB checkpoints take 0.3 % less, many small tensors 3 %,
 	 * but rows of 2 KiB (differences of which little changed) pack worse: 1 % of an embedding's rows 0.0108 of raw against
@@ -302,12 +343,19 @@ int chunk_db_open(struct store *s, bool create)
 		if (rc == 0 && !d->old)
 			rc = exec(d, upgrade_2);
 	}
+	if (rc == 0 && version == CHUNKS_SUMS && !s->readonly)
+		rc = exec(d, "PRAGMA user_version = 5");
 	if (rc && !sqlite3_get_autocommit(d->db))
 		sqlite3_exec(d->db, "ROLLBACK", NULL, NULL, NULL);
+	d->plain = version == 0 || version >= CHUNKS_PLAIN || (version == CHUNKS_SUMS && !s->readonly);
 	if (rc == 0 && version >= CHUNKS_SUMS && (rc = reserved(d, -1, &room)) == 0 && room != PAGE_SUM)
 		rc = ckpt_fail(EIO, "\"%s\" is damaged (format %lld, %d bytes reserved)", path, (long long)version, room);
 	if (rc == 0)
 		rc = load_state(s);
+	if (rc == 0)
+		rc = find_pages(d);
+	if (rc == 0)
+		rc = chunk_plain_open(s);
 out:
 	free(path);
 	return rc;
@@ -332,6 +380,7 @@ void chunk_db_close(struct store *s)
 
 	for (int i = 0; i < CHUNK_STMTS; i++)
 		sqlite3_finalize(d->stmts[i]);
+	chunk_plain_close(s);
 	drop_journal(s);
 	sqlite3_close(d->db); /* an open batch is rolled back */
 	pthread_mutex_destroy(&d->lock);
@@ -349,7 +398,7 @@ void chunk_counters(struct store *s, struct chunk_counters *out)
 		.misses = atomic_load(&n->misses), .decoded_bytes = atomic_load(&n->decoded_bytes),
 		.prefetched = atomic_load(&n->prefetched), .gc_runs = atomic_load(&n->gc_runs),
 		.gc_chunks = atomic_load(&n->gc_chunks), .gc_bytes = atomic_load(&n->gc_bytes), .postponed = atomic_load(&n->postponed),
-		.taken = atomic_load(&n->taken), .passed = atomic_load(&n->passed),
+		.taken = atomic_load(&n->taken), .passed = atomic_load(&n->passed), .plain_bytes = atomic_load(&c->plain.end),
 	};
 	pthread_mutex_lock(&c->pipe.lock);
 	out->queue = c->pipe.jobs;

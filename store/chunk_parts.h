@@ -3,6 +3,7 @@
  *
  *   chunk_db.c     chunks.db: statements and batches
  *   chunk_row.c    its rows and ids
+ *   chunk_plain.c  chunks.plain: bytes of chunks that are yet to be encoded
  *   chunk_base.c   what a chunk is to be a difference to
  *   chunk_name.c   fingerprint and SHA-256
  *   chunk_index.c  name -> id, in memory for what is new, in meta.db for what is committed
@@ -24,6 +25,7 @@
 
 #include "chunk_internal.h"
 #include "meta_internal.h"
+#include "row_pages_internal.h"
 #include "store_internal.h"
 
 /* --- a map from ids to numbers (chunk_pin.c) ------------------------------------------------------ */
@@ -54,7 +56,7 @@ enum { CHUNK_LOST_MAX = 64, CHUNK_CACHE_KIB = 16384 };
 enum chunk_stmt {
 	ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_STATE, ST_INSERT, ST_INSERT_AT, ST_REPLACE, ST_SETTLE, ST_ROW, ST_ROW_OLD, ST_HEAD,
 	ST_HEAD_OLD, ST_DELETE, ST_LEANED, ST_LIST, ST_WAITING, ST_LATE_ADD, ST_LATE_DROP, ST_SHA_PUT, ST_SHA_DUE, ST_SAVE, ST_UNDO,
-	ST_KEEP, CHUNK_STMTS
+	ST_KEEP, ST_PLAIN_FIRST, ST_PLAIN_LAST, CHUNK_STMTS
 };
 
 struct chunk_db {
@@ -70,9 +72,11 @@ struct chunk_db {
 	bool told;                 /* since the last commit the log was told of a loss */
 	bool hurt;                 /* a statement met a damaged page (page_sums_internal.h); who wants to know clears it before */
 	bool old;                  /* read-only, of an older format: hint, pred and late are not looked at */
+	struct row_pages pages;    /* set at open; needs no lock */
 	/* Set at open, read by anybody. */
 	uint8_t key[CODEC_PRINT_KEY_LEN]; /* of fingerprints */
 	uint64_t sha_upto;         /* chunks up to this id may have no fingerprint; 0: all have one */
+	bool plain;                /* its format knows chunks.plain */
 	/* Written under the lock, read by anybody. */
 	atomic_bool txn;           /* a transaction is open */
 	_Atomic uint64_t batch;    /* number of the open batch */
@@ -83,6 +87,8 @@ struct chunk_db {
 };
 
 int chunk_db_open(struct store *s, bool create);
+/* While the store is opened: ids up to this one are not given out again, whatever chunks.db says. */
+void chunk_db_pass(struct store *s, uint64_t id);
 void chunk_db_close(struct store *s);
 
 /* The positive errno for SQLite's code rc; the same with the message, negative. */
@@ -113,6 +119,7 @@ struct chunk_head {
 	struct chunk_name name;
 	uint32_t raw_len, payload_len;
 	int codec;
+	bool plain;                /* it waits in chunks.plain; codec is CODEC_RAW then */
 	int64_t check, hint, pred; /* as in chunk_row */
 };
 /* 1 and *out, 0 no such row, -errno. The first takes the lock, the second wants it held. */
@@ -139,8 +146,8 @@ int chunk_row_leaned_on(struct store *s, uint64_t id, uint64_t after, uint64_t *
 int chunk_row_replace(struct store *s, const struct chunk_row *r, const struct chunk_head *was, unsigned deepest);
 /* Only its hint and pred. -ESTALE: it is gone or not what `was` says. Takes the lock. */
 int chunk_row_settle(struct store *s, uint64_t id, const struct chunk_head *was, int64_t hint, int64_t pred);
-/* The highest id below `below` whose difference was put off (pred > 0): 1, 0 none, -errno. Takes the lock. */
-int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id);
+/* The lowest id above `above` that waits to be encoded anew (pred > 0): 1, 0 none, -errno. Takes the lock. */
+int chunk_row_waiting(struct store *s, uint64_t above, uint64_t *id);
 /* Ids and names of the rows behind `after`, up to n of them; returns how many, or -errno. Takes the lock. */
 int chunk_rows_list(struct store *s, uint64_t after, uint64_t *ids, struct chunk_name *names, int n);
 /*
@@ -154,6 +161,36 @@ uint64_t chunk_db_size(struct store *s);
 int chunk_lost(struct store *s, uint64_t id);
 /* Ids below this are given out. */
 uint64_t chunk_next_id(struct store *s);
+
+/* --- chunks.plain (chunk_plain.c) ----------------------------------------------------------------------- */
+
+/* What the column codec says of a chunk in it; its data is CHUNK_PLAIN_PLACE bytes then, a little-endian offset. */
+enum { CHUNK_PLAIN = 64, CHUNK_PLAIN_PLACE = 8 };
+/* What may wait there, which is space that the store takes too much meanwhile. */
+#define CHUNK_PLAIN_MAX (UINT64_C(1) << 30)
+
+/* Of the chunks lock, but for end, which it guards against writing. */
+struct chunk_plain {
+	char *path;
+	sqlite3_file *file;        /* NULL: not made yet */
+	_Atomic uint64_t end;      /* where the next one goes; 0: nobody is in it */
+	bool unsynced;             /* there is something that was not synced */
+	bool left;                 /* since the last trim a row that named a place here ceased to */
+};
+/* After the state of chunks.db is known. */
+int chunk_plain_open(struct store *s);
+void chunk_plain_close(struct store *s);
+/* Is there room for another? Any thread. */
+bool chunk_plain_room(struct store *s, uint32_t len);
+/* The others want the lock held. */
+int chunk_plain_put(struct store *s, const uint8_t *raw, uint32_t len, uint8_t place[CHUNK_PLAIN_PLACE]);
+/* What a row's data says. */
+int chunk_plain_place(const uint8_t *place, size_t len, uint64_t *off);
+int chunk_plain_get(struct store *s, uint64_t off, uint8_t *raw, uint32_t len);
+/* Before a commit: what its rows name is durable. */
+int chunk_plain_sync(struct store *s);
+/* After one: the place of those that left is given back. */
+void chunk_plain_trim(struct store *s);
 
 /* --- names (chunk_name.c) ---------------------------------------------------------------------------- */
 
@@ -170,6 +207,8 @@ void chunk_name_bind(sqlite3_stmt *st, int param, const struct chunk_name *n); /
 int64_t chunk_name_prefix(const struct chunk_name *n);
 /* Both are names of the same bytes, as far as what they have in common says; false when that is nothing. */
 bool chunk_name_same(const struct chunk_name *a, const struct chunk_name *b);
+/* The SHA-256 of plain bytes that n names becomes known, if it was not, in the open batch. No lock held. */
+int chunk_name_settle(struct store *s, uint64_t id, const struct chunk_name *n, const uint8_t *raw, size_t len);
 /* Plain bytes are those that n names: by SHA-256, or where that is not taken yet by fingerprint.  -EIO: they are not. */
 int chunk_name_check(struct store *s, const struct chunk_name *n, uint64_t id, const uint8_t *raw, size_t len);
 /*
@@ -182,6 +221,9 @@ int chunk_names_finish(struct store *s, bool (*stop)(void *arg), void *arg);
 
 /* Bases below one another: as a rule, and where each step is tiny (chunk_base.c). */
 enum { CHUNK_DEPTH = 4, CHUNK_DEPTH_FAR = 8, CHUNK_TURN = 17 };
+
+/* chunk.pred of a chunk that waits to be encoded and has no predecessor. */
+#define CHUNK_PRED_NONE INT64_MAX
 
 /* What chunk.hint holds. */
 struct chunk_note {
@@ -311,6 +353,8 @@ struct chunk_pipe {
 	size_t jobs, bytes, limit; /* not done yet, attached ones included */
 	unsigned waiting;          /* in chunk_wait() */
 	int64_t last_ns;           /* CLOCK_MONOTONIC of the last job */
+	bool flood;                /* see chunk_pipe_flooded() */
+	unsigned calm;             /* jobs in a row that came when none was under way */
 	_Atomic int64_t read_ns;   /* and of the last chunk that somebody read */
 	bool stop;
 	uint64_t ahead[CHUNK_PREFETCH_MAX]; /* ring of ids to decode ahead */
@@ -320,10 +364,16 @@ struct chunk_pipe {
 	unsigned nthreads;
 };
 /*
- * Are writers about to wait?  By the queue's length; tests say so themselves with `forced`: PRESSURE_ALWAYS, PRESSURE_NEVER.
+ * Are writers about to wait?  By the queue's length; tests say so themselves with `forced`: each of the values from
+ * PRESSURE_NEVER on says no more than the next.
  */
-enum { PRESSURE_BY_QUEUE, PRESSURE_ALWAYS, PRESSURE_NEVER };
+enum { PRESSURE_BY_QUEUE, PRESSURE_NEVER, PRESSURE_ALWAYS, PRESSURE_FLOOD };
 bool chunk_pipe_pressed(struct store *s);
+/*
+ * Somebody writes more than the workers encode: true from when the queue held a few MiB until the writer pauses or the
+ * workers wait for him.
+ */
+bool chunk_pipe_flooded(struct store *s);
 /* Has a worker more to do when he is done with his chunk?  Forced alike. */
 bool chunk_pipe_behind(struct store *s);
 /*
@@ -339,6 +389,8 @@ void chunk_pipe_close(struct store *s);
 
 /* --- cache ---------------------------------------------------------------------------------------- */
 
+enum { CHUNK_SPENT_MAX = 32 };
+
 struct cache_entry;
 struct chunk_cache {
 	pthread_mutex_t lock;      /* guards all below; a leaf */
@@ -349,6 +401,8 @@ struct chunk_cache {
 	size_t bytes, limit;
 	struct codec_ctx *spare[16];      /* decoding contexts not in use */
 	unsigned nspare;
+	uint64_t spent[CHUNK_SPENT_MAX];  /* ring of ids that readers are through with; 0 none */
+	unsigned spent_at;
 };
 int chunk_cache_open(struct store *s);
 void chunk_cache_close(struct store *s);
@@ -419,7 +473,8 @@ struct recoded {
 };
 /*
  * Looks for a shorter form of a chunk and puts it into the open batch.  Bases are sought at its own base, at its
- * predecessor where the difference was put off, and, when it has neither, at those in near[0, n).  The bytes are compared
+ * predecessor where the difference was put off, and, when it has neither, at those in near[0, n); one in chunks.plain
+ * gets the form that it did not get, and leaves.  Its SHA-256, if that is due, is taken by the way.  The bytes are compared
  * with their name first, and what the new payload decodes to with the bytes, so damage is never covered up.  No lock
  * held.  Returns an enum recode_end or -errno: -EIO for a chunk that can't be read, -ENOSPC, what chunk_row_replace() says.
  */
@@ -471,6 +526,7 @@ struct chunk_counts {
 
 struct chunks {
 	struct chunk_db db;
+	struct chunk_plain plain;
 	struct chunk_index index;
 	struct chunk_stage stage;
 	struct chunk_pipe pipe;

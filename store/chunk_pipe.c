@@ -21,7 +21,10 @@
 enum {
 	BATCH_CHUNKS_MAX = 65536, /* a batch that nobody commits is committed here: its twins are kept in memory */
 	WORKERS_DEFAULT_MAX = 8,
+	FLOOD_BYTES = 8 << 20,
+	FLOOD_CALM = 32,
 };
+#define FLOOD_PAUSE_NS INT64_C(100000000)
 
 struct worker {
 	struct store *s;
@@ -93,13 +96,20 @@ int chunk_submit(struct store *s, struct chunk_job *j)
 	if (p->stop) {
 		rc = ckpt_fail(ECANCELED, "the store is being closed");
 	} else {
+		int64_t now = meta_monotonic();
+
 		chunk_job_ref(j);
 		j->next = NULL;
 		*p->tail = j;
 		p->tail = &j->next;
+		p->calm = p->jobs ? 0 : p->calm + 1;
+		if (p->calm && (p->calm == FLOOD_CALM || now - p->last_ns > FLOOD_PAUSE_NS))
+			p->flood = false;
 		p->jobs++;
 		p->bytes += j->len;
-		p->last_ns = meta_monotonic();
+		if (p->bytes > FLOOD_BYTES)
+			p->flood = true;
+		p->last_ns = now;
 		pthread_cond_signal(&p->work);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -158,10 +168,10 @@ int chunk_room_for(struct store *s, uint64_t bytes)
 		held = cache;
 	int rc = store_space_check(s, bytes + held);
 
-	if (rc != -ENOSPC || held == 0)
+	if (rc != -ENOSPC)
 		return rc;
-	rc = chunks_commit(s);
-	return rc ? rc : store_space_check(s, bytes);
+	rc = held > 0 ? chunks_commit(s) : 0;
+	return rc ? rc : store_space_ask(s, bytes);
 }
 
 bool chunk_pipe_pressed(struct store *s)
@@ -170,7 +180,7 @@ bool chunk_pipe_pressed(struct store *s)
 	int forced = atomic_load(&p->forced);
 
 	if (forced)
-		return forced == PRESSURE_ALWAYS;
+		return forced >= PRESSURE_ALWAYS;
 	pthread_mutex_lock(&p->lock);
 	bool yes = p->bytes > p->limit / 2;
 
@@ -184,9 +194,23 @@ bool chunk_pipe_behind(struct store *s)
 	int forced = atomic_load(&p->forced);
 
 	if (forced)
-		return forced == PRESSURE_ALWAYS;
+		return forced >= PRESSURE_ALWAYS;
 	pthread_mutex_lock(&p->lock);
 	bool yes = p->head != NULL;
+
+	pthread_mutex_unlock(&p->lock);
+	return yes;
+}
+
+bool chunk_pipe_flooded(struct store *s)
+{
+	struct chunk_pipe *p = &s->chunks->pipe;
+	int forced = atomic_load(&p->forced);
+
+	if (forced)
+		return forced == PRESSURE_FLOOD;
+	pthread_mutex_lock(&p->lock);
+	bool yes = p->flood;
 
 	pthread_mutex_unlock(&p->lock);
 	return yes;
@@ -214,7 +238,7 @@ void chunk_reader_came(struct store *s)
  * under pressure nothing is offered, the chunk is stored by itself, with the place it would have had and the predecessor
  * in its row, and the difference is taken later (recompress_idle.c; where the effort is for speed, recompress.c).
  */
-static void bases_for(struct store *s, const struct chunk_job *j, struct chunk_bases *offer, struct chunk_row *r,
+static void bases_for(struct store *s, const struct chunk_job *j, bool plain, struct chunk_bases *offer, struct chunk_row *r,
 		uint8_t *planned)
 {
 	*offer = (struct chunk_bases){ 0 };
@@ -222,11 +246,32 @@ static void bases_for(struct store *s, const struct chunk_job *j, struct chunk_b
 		return;
 	chunk_bases_find(s, j->predecessor, NULL, offer);
 	if ((!offer->near && !offer->far) || s->opt.effort == CODEC_MAX ||
-			(s->opt.effort != CODEC_FAST && !chunk_pipe_pressed(s)))
+			(s->opt.effort != CODEC_FAST && !plain && !chunk_pipe_pressed(s)))
 		return;
 	r->pred = (int64_t)j->predecessor;
 	*planned = offer->far_turn;
 	*offer = (struct chunk_bases){ 0 };
+}
+
+/*
+ * The bytes as they are, to be encoded when nobody writes (recompress_idle.c): on few cores encoding is most of what a
+ * writer would wait for.  So much of it may wait, no more, and nothing where the disk is nearly full.
+ */
+static bool may_stay_plain(struct store *s, const struct chunk_job *j)
+{
+	return s->opt.effort == CODEC_DEFAULT && !j->ctx && chunk_pipe_flooded(s) &&
+			chunk_plain_room(s, j->len) && !store_short_of_space(s) && codec_is_dense(j->raw, j->len);
+}
+
+static void leave_plain(const struct chunk_job *j, struct chunk_row *r)
+{
+	r->plain = true;
+	r->codec = CODEC_RAW;
+	r->payload = j->raw;
+	r->payload_len = j->len;
+	r->check = codec_check(j->raw, j->len);
+	if (!r->pred)
+		r->pred = CHUNK_PRED_NONE;
 }
 
 /* Encodes and inserts bytes that the store doesn't have. The id is pinned. */
@@ -240,16 +285,21 @@ static int store_new(struct worker *w, struct chunk_job *j, struct twin *t)
 	uint8_t planned = 0;
 
 	/* Where more chunks wait SHA-256 is taken later (chunk_name.c). */
-	if (j->name.len == CODEC_PRINT_LEN && !chunk_pipe_behind(s)) {
+	if (j->name.len == CODEC_PRINT_LEN && !chunk_pipe_behind(s) && !chunk_pipe_flooded(s)) {
 		int rc = chunk_name_sha(j->raw, j->len, &j->name);
 
 		if (rc)
 			return rc;
 	}
 	r.name = j->name;
-	bases_for(s, j, &offer, &r, &planned);
-	int rc = chunk_encode(j->ctx ? j->ctx : w->ctx, s, j->raw, j->len, &offer, w->out, w->cap, &r, &note, &base);
+	bool plain = may_stay_plain(s, j);
+	int rc = 0;
 
+	bases_for(s, j, plain, &offer, &r, &planned);
+	if (plain)
+		leave_plain(j, &r);
+	else
+		rc = chunk_encode(j->ctx ? j->ctx : w->ctx, s, j->raw, j->len, &offer, w->out, w->cap, &r, &note, &base);
 	if (rc)
 		return rc;
 	if (r.pred)

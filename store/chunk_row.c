@@ -9,6 +9,8 @@
  *      the collector looks for pins and dependents under the same lock before it deletes.
  *   2. Bases below one another never close a ring and are never more than CHUNK_DEPTH_FAR.  That is reckoned here,
  *      under the lock, from both ends: how many the new base has below it, and how many lean above this chunk.
+ *
+ * That the bytes of some wait in chunks.plain is known here alone: to others they are CODEC_RAW.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -58,6 +60,16 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 		if (rc)
 			goto out;
 	}
+	uint8_t place[CHUNK_PLAIN_PLACE];
+
+	if (r->plain) {
+		rc = chunk_plain_put(s, r->payload, (uint32_t)r->payload_len, place);
+		if (rc) {
+			if (pin)
+				chunk_unpin(s, id);
+			goto out;
+		}
+	}
 	enum chunk_stmt which = fresh ? ST_INSERT : ST_INSERT_AT;
 	sqlite3_stmt *st = chunk_stmt(d, which, &rc);
 
@@ -65,12 +77,15 @@ int chunk_row_insert(struct store *s, struct chunk_row *r, bool pin, struct twin
 		sqlite3_bind_int64(st, 1, (int64_t)id);
 		chunk_name_bind(st, 2, &r->name);
 		sqlite3_bind_int64(st, 3, r->raw_len);
-		sqlite3_bind_int(st, 4, r->codec);
+		sqlite3_bind_int(st, 4, r->plain ? CHUNK_PLAIN : r->codec);
 		sqlite3_bind_int64(st, 5, (int64_t)r->base);
 		sqlite3_bind_int64(st, 6, r->check);
 		sqlite3_bind_int64(st, 7, r->hint);
 		sqlite3_bind_int64(st, 8, r->pred);
-		sqlite3_bind_blob64(st, 9, r->payload, r->payload_len, SQLITE_STATIC);
+		if (r->plain)
+			sqlite3_bind_blob64(st, 9, place, sizeof place, SQLITE_STATIC);
+		else
+			sqlite3_bind_blob64(st, 9, r->payload, r->payload_len, SQLITE_STATIC);
 		rc = chunk_run(d, which);
 		sqlite3_clear_bindings(st);
 	}
@@ -142,6 +157,11 @@ int chunk_head_locked(struct store *s, uint64_t id, struct chunk_head *out)
 		out->payload_len = (uint32_t)sqlite3_column_int64(st, 5);
 		out->hint = sqlite3_column_int64(st, 6);
 		out->pred = sqlite3_column_int64(st, 7);
+		out->plain = out->codec == CHUNK_PLAIN;
+		if (out->plain) {
+			out->codec = CODEC_RAW;
+			out->payload_len = out->raw_len;
+		}
 		if (rc == 0)
 			rc = 1;
 	} else if (e != SQLITE_DONE) {
@@ -165,6 +185,7 @@ static int row_read(struct store *s, uint64_t id, struct chunk_row *out)
 {
 	struct chunk_db *d = &s->chunks->db;
 	struct chunk_row r = { .id = id };
+	uint64_t off = 0;
 	int rc = 0;
 
 	ckpt_mutex_lock(&d->lock);
@@ -188,14 +209,29 @@ static int row_read(struct store *s, uint64_t id, struct chunk_row *out)
 	const void *data = sqlite3_column_blob(st, 5);
 
 	r.payload_len = (size_t)sqlite3_column_bytes(st, 5);
+	bool plain = r.codec == CHUNK_PLAIN;
+
+	if (plain) {
+		rc = chunk_plain_place(data, r.payload_len, &off);
+		if (rc)
+			goto reset;
+		r.codec = CODEC_RAW;
+		r.payload_len = r.raw_len;
+	}
 	r.payload = malloc(r.payload_len ? r.payload_len : 1);
 	if (!r.payload || (!data && sqlite3_errcode(d->db) == SQLITE_NOMEM)) {
 		free(r.payload);
 		rc = ckpt_fail(ENOMEM, "chunk %llu: no memory", (unsigned long long)id);
 		goto reset;
 	}
-	if (r.payload_len)
+	if (plain)
+		rc = chunk_plain_get(s, off, r.payload, r.raw_len);
+	else if (r.payload_len)
 		memcpy(r.payload, data, r.payload_len);
+	if (rc) {
+		free(r.payload);
+		goto reset;
+	}
 	if (d->first_id && id >= d->first_id && id <= d->last_id)
 		r.batch = atomic_load(&d->batch);
 	*out = r;
@@ -243,6 +279,7 @@ int chunk_row_delete(struct store *s, uint64_t id, const struct chunk_head *h)
 	rc = chunk_change_end(s, rc);
 	if (rc)
 		return rc;
+	s->chunks->plain.left |= h->plain;
 	d->chunks--;
 	d->raw -= h->raw_len;
 	d->stored -= h->payload_len;
@@ -262,7 +299,7 @@ int chunk_row_leaned_on(struct store *s, uint64_t id, uint64_t after, uint64_t *
 	return chunk_run_id(d, st, by);
 }
 
-int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id)
+int chunk_row_waiting(struct store *s, uint64_t above, uint64_t *id)
 {
 	struct chunk_db *d = &s->chunks->db;
 	int rc = 0;
@@ -271,7 +308,7 @@ int chunk_row_waiting(struct store *s, uint64_t below, uint64_t *id)
 	sqlite3_stmt *st = d->old ? NULL : chunk_stmt(d, ST_WAITING, &rc);
 
 	if (st) {
-		sqlite3_bind_int64(st, 1, below > INT64_MAX ? INT64_MAX : (int64_t)below);
+		sqlite3_bind_int64(st, 1, (int64_t)above);
 		rc = chunk_run_id(d, st, id);
 	}
 	pthread_mutex_unlock(&d->lock);
@@ -384,6 +421,7 @@ int chunk_row_replace(struct store *s, const struct chunk_row *r, const struct c
 		chunk_batch_failed(s, rc);
 		goto out;
 	}
+	s->chunks->plain.left |= was->plain;
 	d->stored += (int64_t)r->payload_len - (int64_t)was->payload_len;
 	atomic_fetch_add(&d->pending, was->raw_len);
 	atomic_fetch_add(&d->pending_stored, r->payload_len);
@@ -396,6 +434,9 @@ int chunk_row_settle(struct store *s, uint64_t id, const struct chunk_head *was,
 {
 	struct chunk_db *d = &s->chunks->db;
 
+	/* A row in chunks.plain is found there as one that waits. */
+	if (was->plain && pred <= 0)
+		return ckpt_fail(EINVAL, "chunk %llu has not been encoded yet", (unsigned long long)id);
 	ckpt_mutex_lock(&d->lock);
 	int rc = chunk_batch_begin(s);
 

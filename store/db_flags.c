@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store_internal.h"
 #include "vfs_internal.h"
+
+enum { AGAIN = 64 << 10 }; /* bytes at once */
 
 int store_db_leftover(const char *db, const char *suffix)
 {
@@ -60,4 +63,21 @@ int store_db_flags(struct store *s, const char *name, bool create)
 		return ckpt_fail(EROFS, "store '%s' was not closed cleanly: its %s needs a recovery, which takes write "
 				"access", s->path, name);
 	return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+}
+
+int store_db_again(sqlite3_file *f)
+{
+	uint8_t *piece = malloc(AGAIN);
+	sqlite3_int64 size = 0;
+	int rc = piece ? f->pMethods->xFileSize(f, &size) : SQLITE_NOMEM;
+
+	for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < size; at += AGAIN) {
+		int n = size - at < AGAIN ? (int)(size - at) : AGAIN;
+
+		rc = f->pMethods->xRead(f, piece, n, at);
+		if (rc == SQLITE_OK)
+			rc = f->pMethods->xWrite(f, piece, n, at);
+	}
+	free(piece);
+	return rc;
 }

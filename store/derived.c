@@ -8,6 +8,7 @@
 #include "meta_internal.h"
 #include "store_derived.h"
 #include "store_internal.h"
+#include "tree_internal.h"
 
 int store_derived_get(struct store *s, uint64_t version, const char *key, uint8_t **out, size_t *len)
 {
@@ -63,12 +64,22 @@ static int is_there(struct store *s, uint64_t version)
 	return rc;
 }
 
+/* A log that grows line by line forgets what nobody ever derived from it, at every line. */
+static uint64_t *bare_slot(struct store *s, uint64_t version)
+{
+	return s->tree ? &s->tree->bare[version % TREE_BARE_SLOTS] : NULL;
+}
+
 static int put(struct store *s, uint64_t version, const char *key, const void *value, size_t len)
 {
 	int rc = is_there(s, version);
 
 	if (rc <= 0)
 		return rc < 0 ? rc : ckpt_fail(ENOENT, "version %llu is not in the store", (unsigned long long)version);
+	uint64_t *bare = bare_slot(s, version);
+
+	if (bare && *bare == version)
+		*bare = 0;
 	sqlite3_stmt *st = meta_stmt(s, "INSERT OR REPLACE INTO derived(version, key, value) VALUES(?1, ?2, ?3)");
 
 	if (!st)
@@ -99,10 +110,18 @@ int store_derived_put(struct store *s, uint64_t version, const char *key, const 
 
 int meta_derived_forget(struct store *s, uint64_t version)
 {
+	uint64_t *bare = bare_slot(s, version);
+
+	if (bare && *bare == version)
+		return 0;
 	sqlite3_stmt *st = meta_stmt(s, "DELETE FROM derived WHERE version = ?1");
 
 	if (!st)
 		return meta_fail(s);
 	sqlite3_bind_int64(st, 1, (int64_t)version);
-	return meta_exec(s, st);
+	int rc = meta_exec(s, st);
+
+	if (rc == 0 && bare)
+		*bare = version;
+	return rc;
 }

@@ -56,6 +56,12 @@ static int64_t monotonic_ns(void)
 	return meta_ns(t);
 }
 
+void file_lock(struct store_file *f)
+{
+	ckpt_rwlock_wrlock(&f->lock);
+	file_settle(f);
+}
+
 void file_forget_row(struct store_file *f)
 {
 	ckpt_mutex_lock(&f->row_lock);
@@ -251,6 +257,7 @@ static void relieve(struct store *s)
 	for (f = s->files->all; f && over(s); f = f->next) {
 		if (pthread_rwlock_trywrlock(&f->lock))
 			continue;
+		file_settle(f);
 		if (f->session && !f->error && (f->nblocks || f->tail_len)) {
 			/* Errors stay with that file's session (f->error) and show at its next call. */
 			file_flush_blocks(f, 0, UINT64_MAX);
@@ -272,7 +279,27 @@ static void refuse(struct store_file *f, int rc)
 		f->error = -rc;
 }
 
-int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t len)
+/* Keeps memory bounded after a write. */
+static int hand_on(struct store_file *f)
+{
+	int rc;
+
+	if (!over(f->s))
+		return 0;
+	rc = file_flush_blocks(f, 0, UINT64_MAX);
+	if (!rc && over(f->s) && f->tail_len >= FILE_CELL)
+		rc = file_end_stream(f);
+	return rc;
+}
+
+/* May a write that was found in order be settled after its writer was answered?  Not where something is short. */
+static bool may_be_late(const struct store_file *f, uint64_t off, size_t len)
+{
+	return f->cutter && off == f->tail_off + f->tail_len && len >= FILE_LATE_MIN && len <= FILE_LATE_MAX &&
+			f->ext.n < EXTENTS_MAX && !over(f->s);
+}
+
+int store_file_write_begin(struct store_file *f, uint64_t off, const void *buf, size_t len, bool *late)
 {
 	struct store *s = f->s;
 	uint64_t old;
@@ -282,7 +309,7 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 		return ckpt_fail(EROFS, "the store is read-only");
 	if (!len)
 		return 0;
-	ckpt_rwlock_wrlock(&f->lock);
+	file_lock(f);
 	if (off == STORE_APPEND)
 		off = f->size;
 	if (off > INT64_MAX || len > INT64_MAX - off) {
@@ -291,7 +318,7 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 	}
 	rc = f->error ? ckpt_fail(f->error, "an earlier write could not be stored") : file_begin(f, false);
 	if (!rc)
-		rc = store_space_check(s, len);
+		rc = store_space_ask(s, len);
 	if (rc) {
 		refuse(f, rc);
 		goto out;
@@ -299,6 +326,11 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 	old = f->size;
 	if (off < old)
 		f->appended = false; /* also when it fails: some of it may have been overwritten by then */
+	if (late && may_be_late(f, off, len)) {
+		file_late(f, buf, (uint32_t)len);
+		*late = true;
+		goto written;
+	}
 	rc = file_write_locked(f, off, buf, len);
 	if (rc) {
 		/* What was added behind the end must not show; what was overwritten can't be told from what was not. */
@@ -314,19 +346,32 @@ int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t
 		refuse(f, rc);
 		goto out;
 	}
+written:
 	if (f->size < off + len)
 		f->size = off + len;
 	f->written += len;
-	if (over(s)) {
-		rc = file_flush_blocks(f, 0, UINT64_MAX);
-		if (!rc && over(s) && f->tail_len >= FILE_CELL)
-			rc = file_end_stream(f);
-	}
+	if (!f->late_len)
+		rc = hand_on(f);
 out:
 	pthread_rwlock_unlock(&f->lock);
 	if (!rc && over(s))
 		relieve(s);
 	return rc;
+}
+
+void store_file_write_end(struct store_file *f)
+{
+	/* The lock is taken even if others have settled it: one of them may still be at it, or read the buffer. */
+	file_lock(f);
+	hand_on(f); /* what can't be handed on stays, or is an error of the session's */
+	pthread_rwlock_unlock(&f->lock);
+	if (over(f->s))
+		relieve(f->s);
+}
+
+int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t len)
+{
+	return store_file_write_begin(f, off, buf, len, NULL);
 }
 
 int store_file_replace(struct store_file *f)
@@ -335,7 +380,7 @@ int store_file_replace(struct store_file *f)
 
 	if (f->readonly)
 		return ckpt_fail(EROFS, "the store is read-only");
-	ckpt_rwlock_wrlock(&f->lock);
+	file_lock(f);
 	rc = file_begin(f, true);
 	pthread_rwlock_unlock(&f->lock);
 	return rc;
@@ -349,7 +394,7 @@ int store_file_truncate(struct store_file *f, uint64_t size)
 		return ckpt_fail(EROFS, "the store is read-only");
 	if (size > INT64_MAX)
 		return ckpt_fail(EFBIG, "a file can't be larger than 2^63-1 bytes");
-	ckpt_rwlock_wrlock(&f->lock);
+	file_lock(f);
 	if (!size && f->size) {
 		rc = file_begin(f, true);
 	} else {
@@ -374,7 +419,7 @@ int store_file_punch(struct store_file *f, uint64_t off, uint64_t len)
 		return ckpt_fail(EROFS, "the store is read-only");
 	if (!len || len > UINT64_MAX - off)
 		return ckpt_fail(EINVAL, "punch: the range is empty or too long");
-	ckpt_rwlock_wrlock(&f->lock);
+	file_lock(f);
 	end = off + len < f->size ? off + len : f->size;
 	rc = f->error ? -f->error : file_begin(f, false);
 	if (!rc && off < end) {
@@ -400,7 +445,7 @@ void store_file_stat(struct store_file *f, struct store_attr *io)
 				own += f->ext.v[i].len;
 		for (i = 0; i < f->nblocks; i++)
 			own += f->blocks[i].hi;
-		data = own + f->tail_len + (f->replacing ? 0 : f->base_data);
+		data = own + f->tail_len + f->late_len + (f->replacing ? 0 : f->base_data);
 		if (f->draft && f->replacing && f->written > data)
 			data = f->written;
 		io->size = f->size;

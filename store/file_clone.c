@@ -12,12 +12,12 @@
 static void lock_both(struct store_file *src, struct store_file *dst)
 {
 	if (src == dst) {
-		ckpt_rwlock_wrlock(&dst->lock);
+		file_lock(dst);
 	} else if (src < dst) {
 		ckpt_rwlock_rdlock(&src->lock);
-		ckpt_rwlock_wrlock(&dst->lock);
+		file_lock(dst);
 	} else {
-		ckpt_rwlock_wrlock(&dst->lock);
+		file_lock(dst);
 		ckpt_rwlock_rdlock(&src->lock);
 	}
 }

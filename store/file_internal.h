@@ -3,6 +3,7 @@
  *
  * Where a byte of the file is, from the top:
  *
+ *   late     what was written behind the tail a moment ago, still in its writer's buffer
  *   tail     the bytes since the stream's last cut, in memory (an inline file's whole content during a session)
  *   blocks   cells of FILE_CELL bytes that random writes touched, with their content
  *   extents  pieces stored or on their way, and holes, of this session
@@ -30,6 +31,8 @@ enum {
 	FILE_INLINE_MAX = 32 << 10, /* content up to here lives in meta.db */
 	FILE_TAIL_MAX = 8 << 10,    /* of a file that grows: what of its end stays in meta.db, rewritten by each append */
 	FILE_STREAM_MIN = 64 << 10, /* a write this large begins a stream where it is */
+	FILE_LATE_MIN = 16 << 10,   /* a write this large may be settled after its writer was answered */
+	FILE_LATE_MAX = 16 << 20,   /* and so may one no larger than this */
 	FILE_STAGE_MAX = 1 << 20,   /* new chunks up to here are staged in meta.db rather than wait for chunks.db */
 	FILE_DURABLE_MIN = 1 << 20, /* sessions from here on are synced at publish */
 	FILE_SCOPES = 3,            /* directories above a file in which its records are found again */
@@ -61,8 +64,9 @@ struct store_file {
 	struct store_file *prev, *next; /* in files->all, under files->lock */
 
 	/*
-	 * Guards all below but the row.  Shared for reading, exclusive for everything else.  Taken before the chunks and
-	 * meta locks; two files' locks in the order of their addresses.
+	 * Guards all below but the row.  Shared for reading, exclusive for everything else, through file_lock()
+	 * so that nothing is late then.  Taken before the chunks and meta locks; two files' locks in the order of
+	 * their addresses.
 	 */
 	pthread_rwlock_t lock;
 
@@ -101,6 +105,11 @@ struct store_file {
 	uint64_t tail_off;
 	uint32_t tail_len, tail_cap;
 
+	/* The stream's next bytes, which are not in the tail yet (file_settle). late_len 0: there are none. */
+	const uint8_t *late;    /* borrowed from who is in store_file_write_begin() ... store_file_write_end() */
+	uint32_t late_len;
+	uint64_t late_size;     /* the file's size without them */
+
 	/* What the stream passed, and the record of an earlier version that the present one continues (record.c). */
 	struct record *records;
 	size_t nrecords, cap_records;
@@ -124,6 +133,7 @@ struct files {
 };
 
 /* --- file.c --- */
+void file_lock(struct store_file *f);               /* exclusive, and settles what is late */
 int file_load_base(struct store_file *f);           /* exclusive, or before the file is shared */
 int file_begin(struct store_file *f, bool replace); /* starts a session if there is none; sets mtime and ctime. Exclusive. */
 void file_drop_session(struct store_file *f);       /* forgets everything unpublished. Exclusive. */
@@ -148,13 +158,25 @@ int file_flush_blocks(struct store_file *f, uint64_t from, uint64_t end); /* blo
 int file_end_stream(struct store_file *f);          /* the tail, if any, becomes a piece; the stream ends */
 int file_start_stream(struct store_file *f, uint64_t off);
 int file_stream(struct store_file *f, const uint8_t *buf, size_t len); /* appends to the stream */
+/* buf (borrowed) goes on where the tail ends: it is late. The caller sets the size. */
+void file_late(struct store_file *f, const uint8_t *buf, uint32_t len);
+/*
+ * Bytes whose writer was answered go into the stream.  Should that fail, f->error keeps it: they were
+ * acknowledged.  That chunks which are under way can't be taken over yet is no failure: publish will tell.
+ */
+void file_settle(struct store_file *f);
 void file_drop_memory(struct store_file *f);        /* tail and blocks */
 int file_cut_off(struct store_file *f, uint64_t size); /* nothing lies behind `size` any more */
 int file_punch_locked(struct store_file *f, uint64_t off, uint64_t end);
 
 /* --- file_jobs.c: exclusive lock held --- */
-/* Hands bytes (taken) over to the pipeline as the file's content at off; cut: what is known of them, or NULL. */
+/*
+ * Hands bytes (taken) over to the pipeline as the file's content at off; cut: what is known of them, or NULL.
+ * Should that fail, f->error keeps it.
+ */
 int file_submit(struct store_file *f, uint64_t off, uint8_t *raw, uint32_t len, const struct codec_cut *cut);
+/* After file_submit(): takes over what is done, and keeps the extents bounded. */
+int file_tidy(struct store_file *f);
 int file_harvest(struct store_file *f, bool wait);  /* takes the ids of jobs that are done (wait: of all) */
 int file_spill(struct store_file *f);               /* hands the extents to a draft when there are many */
 

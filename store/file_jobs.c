@@ -99,6 +99,13 @@ int file_spill(struct store_file *f)
 	return rc ? rc : file_to_draft(f);
 }
 
+int file_tidy(struct store_file *f)
+{
+	int rc = file_harvest(f, false);
+
+	return rc ? rc : file_spill(f);
+}
+
 int file_submit(struct store_file *f, uint64_t off, uint8_t *raw, uint32_t len, const struct codec_cut *cut)
 {
 	struct extent e = { .off = off, .len = len };
@@ -144,8 +151,7 @@ int file_submit(struct store_file *f, uint64_t off, uint8_t *raw, uint32_t len, 
 		return rc;
 	}
 	f->pend[f->npend++] = (struct pending){ .job = j, .off = off };
-	rc = file_harvest(f, false);
-	return rc ? rc : file_spill(f);
+	return 0;
 
 nomem:
 	free(raw);

@@ -27,6 +27,7 @@
 #include "file_internal.h"
 #include "hold_internal.h"
 #include "store_history.h"
+#include "tree_internal.h"
 
 enum { APPEND_ENCODE_MAX = 1024 };
 
@@ -328,8 +329,9 @@ static int secure_chunks(struct store_file *f, struct making *m)
 
 static int write_version(struct store_file *f, const struct making *m)
 {
-	sqlite3_stmt *st = meta_stmt(f->s, "INSERT OR REPLACE INTO version(id, ino, size, data, tail, content) "
-			"VALUES(?1, ?2, ?3, ?4, ?5, ?6)");
+	sqlite3_stmt *st = m->id == f->version
+			? meta_stmt(f->s, "UPDATE version SET ino = ?2, size = ?3, data = ?4, tail = ?5, content = ?6 WHERE id = ?1")
+			: meta_stmt(f->s, "INSERT OR REPLACE INTO version(id, ino, size, data, tail, content) VALUES(?1, ?2, ?3, ?4, ?5, ?6)");
 
 	if (!st)
 		return meta_fail(f->s);
@@ -411,6 +413,8 @@ static int change_tree(struct store_file *f, struct making *m)
 	rc = meta_inode_get(s, f->ino, &old);
 	if (!rc)
 		rc = build_version(f, m, false);
+	if (!rc)
+		rc = tree_late_settle(s, f->ino, true);
 	if (!rc) {
 		st = meta_stmt(s, "UPDATE inode SET size = ?2, data = ?3, mtime = ?4, ctime = ?5, version = ?6 WHERE ino = ?1");
 		if (!st) {
@@ -424,6 +428,16 @@ static int change_tree(struct store_file *f, struct making *m)
 		sqlite3_bind_int64(st, 5, (int64_t)((uint64_t)f->ctime - (uint64_t)meta_ns(old.btime)));
 		sqlite3_bind_int64(st, 6, (int64_t)m->id);
 		rc = meta_exec(s, st);
+	}
+	if (!rc) {
+		struct store_attr now = old;
+
+		now.size = f->size;
+		now.data = m->data;
+		now.mtime = meta_timespec(f->mtime);
+		now.ctime = meta_timespec(f->ctime);
+		now.version = m->id;
+		tree_known_put(s, &now);
 	}
 	if (!rc && !m->small)
 		rc = records_publish(f, m->id);
@@ -495,7 +509,7 @@ int store_file_publish(struct store_file *f, bool durable)
 	bool sync = durable, nothing;
 	int rc = 0;
 
-	ckpt_rwlock_wrlock(&f->lock);
+	file_lock(f);
 	nothing = f->readonly || (!f->session && !f->fresh);
 	if (!nothing)
 		rc = publish_locked(f, durable, &sync);
@@ -503,7 +517,7 @@ int store_file_publish(struct store_file *f, bool durable)
 	if (rc || (nothing && !durable))
 		return rc;
 	/* Step 4, without the file's lock: others may read and write on. */
-	return meta_commit(f->s, sync);
+	return sync ? meta_commit(f->s, true) : meta_commit_names(f->s);
 }
 
 /* Puts what the session has into the history. */
@@ -545,7 +559,7 @@ int store_file_abort(struct store_file *f, bool keep)
 {
 	int rc = 0;
 
-	ckpt_rwlock_wrlock(&f->lock);
+	file_lock(f);
 	if (f->session && keep && f->size && !f->error && f->s->opt.history_seconds) {
 		rc = keep_torn(f);
 		if (rc)

@@ -7,7 +7,7 @@
 
 #include "file_internal.h"
 
-enum { AHEAD_WINDOW = 4 << 20, AHEAD_IDS = 64 };
+enum { AHEAD_WINDOW = 4 << 20, AHEAD_LONG = 64 << 10, AHEAD_IDS = 64 };
 
 /* First block that ends behind off. */
 static size_t block_after(const struct store_file *f, uint64_t off)
@@ -76,6 +76,18 @@ int file_segment(struct store_file *f, uint64_t off, uint64_t end, struct segmen
 	int rc;
 
 	memset(out, 0, sizeof(*out));
+	if (f->late_len) {
+		uint64_t from = f->tail_off + f->tail_len, stop = from + f->late_len;
+
+		if (off >= from && off < stop) {
+			out->kind = SEG_MEMORY;
+			out->mem = f->late + (off - from);
+			out->len = (stop < end ? stop : end) - off;
+			return 0;
+		}
+		if (from > off && from < end)
+			end = from;
+	}
 	if (f->tail_len) {
 		if (off >= f->tail_off && off < f->tail_off + f->tail_len) {
 			uint64_t n = f->tail_off + f->tail_len - off;
@@ -140,7 +152,8 @@ int file_segment(struct store_file *f, uint64_t off, uint64_t end, struct segmen
 	return rc;
 }
 
-int file_read_locked(struct store_file *f, uint64_t off, uint8_t *buf, size_t len)
+/* passing: by a reader who goes on and won't come back to what he has read. */
+static int read_segments(struct store_file *f, uint64_t off, uint8_t *buf, size_t len, bool passing)
 {
 	uint64_t end = off + len;
 	struct segment g;
@@ -168,6 +181,8 @@ int file_read_locked(struct store_file *f, uint64_t off, uint8_t *buf, size_t le
 				return ckpt_fail(EIO, "chunk %llu is shorter than its manifest says", (unsigned long long)g.id);
 			}
 			memcpy(buf, c->data + g.at, g.len);
+			if (passing && g.at + g.len == c->len)
+				chunk_spent(f->s, g.id);
 			chunk_put(c);
 			break;
 		}
@@ -177,13 +192,21 @@ int file_read_locked(struct store_file *f, uint64_t off, uint8_t *buf, size_t le
 	return 0;
 }
 
-/*
- * A reader that goes on where an earlier read ended is sequential: the chunks behind are asked for before it
- * comes to them.  What is remembered is advice; races between readers cost a useless prefetch at most.
- */
-static void read_ahead(struct store_file *f, uint64_t off, uint64_t end)
+int file_read_locked(struct store_file *f, uint64_t off, uint8_t *buf, size_t len)
 {
-	uint64_t ids[AHEAD_IDS], from, to;
+	return read_segments(f, off, buf, len, false);
+}
+
+/*
+ * Before a read: what it takes from other chunks than its first is asked for, so that they are decoded side by side, and
+ * with them what will be read next.  A reader that goes on where an earlier one ended is sequential; one that begins
+ * somewhere with a long read mostly is (a tensor is a jump and then a long way straight on), but may be a page fault in a
+ * mapping.  What is remembered is advice; races between readers cost a useless prefetch at most.
+ * Returns whether he goes on.
+ */
+static bool read_ahead(struct store_file *f, uint64_t off, uint64_t len)
+{
+	uint64_t ids[AHEAD_IDS], end = off + len, from = off, window;
 	struct segment g;
 	size_t n = 0;
 	unsigned i;
@@ -192,26 +215,33 @@ static void read_ahead(struct store_file *f, uint64_t off, uint64_t end)
 		if (atomic_load_explicit(&f->read_end[i], memory_order_relaxed) == off && off)
 			break;
 	atomic_store_explicit(&f->read_end[i < 4 ? i : (off >> 20) & 3], end, memory_order_relaxed);
-	if (i == 4 && off) {
-		atomic_store_explicit(&f->ahead, 0, memory_order_relaxed);
-		return;
+	if (i < 4) {
+		window = AHEAD_WINDOW;
+		from = atomic_load_explicit(&f->ahead, memory_order_relaxed);
+		if (from < off || from > end + 2 * AHEAD_WINDOW)
+			from = off;
+	} else {
+		window = len < AHEAD_LONG ? 0 : off ? len : 4 * len;
+		if (window > AHEAD_WINDOW)
+			window = AHEAD_WINDOW;
 	}
-	from = atomic_load_explicit(&f->ahead, memory_order_relaxed);
-	if (from < end || from > end + 2 * AHEAD_WINDOW)
-		from = end;
-	to = end + AHEAD_WINDOW < f->size ? end + AHEAD_WINDOW : f->size;
+	bool goes_on = window > 0;
+	uint64_t to = window < f->size - end ? end + window : f->size;
+
 	if (from >= to || (from > end + AHEAD_WINDOW / 2 && to < f->size))
-		return; /* half the window is still ahead of the reader */
+		return goes_on; /* half the window is still ahead of the reader */
 	atomic_store_explicit(&f->ahead, to, memory_order_relaxed);
 	while (from < to && n < AHEAD_IDS) {
 		if (file_segment(f, from, to, &g))
 			break;
-		if (g.kind == SEG_PIECE && (!n || ids[n - 1] != g.id))
+		/* The first is read by who asks for it. */
+		if (g.kind == SEG_PIECE && from > off && (!n || ids[n - 1] != g.id))
 			ids[n++] = g.id;
 		from += g.len;
 	}
 	if (n)
 		chunk_prefetch(f->s, ids, n);
+	return goes_on;
 }
 
 ssize_t store_file_read(struct store_file *f, uint64_t off, void *buf, size_t len)
@@ -226,35 +256,76 @@ ssize_t store_file_read(struct store_file *f, uint64_t off, void *buf, size_t le
 	} else if (len > f->size - off) {
 		len = (size_t)(f->size - off);
 	}
-	rc = len ? file_read_locked(f, off, buf, len) : 0;
-	if (!rc && len)
-		read_ahead(f, off, off + len);
+	rc = len ? read_segments(f, off, buf, len, read_ahead(f, off, len)) : 0;
 	pthread_rwlock_unlock(&f->lock);
 	return rc ? rc : (ssize_t)len;
 }
 
-int store_file_seek(struct store_file *f, uint64_t off, int whence, uint64_t *out)
+/* The first place from `off` on that is a hole, or is none; the size if there is no such place. Lock held. */
+static int skip_segments(struct store_file *f, uint64_t *off, bool holes)
 {
 	struct segment g;
-	int rc = 0;
+
+	while (*off < f->size) {
+		int rc = file_segment(f, *off, f->size, &g);
+
+		if (rc)
+			return rc;
+		if ((g.kind == SEG_HOLE) != holes)
+			return 0;
+		*off += g.len;
+	}
+	*off = f->size;
+	return 0;
+}
+
+/*
+ * Holes are told in whole cells, like the blocks of a disk's filesystem: what a random write touches becomes data by
+ * the cell when it is published, and a hole that was shown must not vanish by that.
+ */
+static int seek_hole(struct store_file *f, uint64_t off, uint64_t *out)
+{
+	uint64_t cell = off & ~(uint64_t)(FILE_CELL - 1), data;
+	int rc;
+
+	while (cell < f->size) {
+		data = cell;
+		rc = skip_segments(f, &data, true);
+		if (rc)
+			return rc;
+		if (data - cell >= FILE_CELL || data == f->size)
+			break;
+		rc = skip_segments(f, &data, false);
+		if (rc)
+			return rc;
+		cell = data == f->size ? data : (data + FILE_CELL - 1) & ~(uint64_t)(FILE_CELL - 1);
+	}
+	if (cell > f->size)
+		cell = f->size; /* the hole behind the end */
+	*out = off > cell ? off : cell;
+	return 0;
+}
+
+int store_file_seek(struct store_file *f, uint64_t off, int whence, uint64_t *out)
+{
+	uint64_t at = off & ~(uint64_t)(FILE_CELL - 1);
+	int rc;
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return ckpt_fail(EINVAL, "lseek: whence %d is neither SEEK_DATA nor SEEK_HOLE", whence);
 	ckpt_rwlock_rdlock(&f->lock);
-	if (off >= f->size)
+	if (off >= f->size) {
 		rc = -ENXIO;
-	while (!rc && off < f->size) {
-		rc = file_segment(f, off, f->size, &g);
-		if (rc || (g.kind == SEG_HOLE) == (whence == SEEK_HOLE))
-			break;
-		off += g.len;
+	} else if (whence == SEEK_HOLE) {
+		rc = seek_hole(f, off, out);
+	} else {
+		rc = skip_segments(f, &at, true);
+		if (!rc && at == f->size)
+			rc = -ENXIO;
+		at &= ~(uint64_t)(FILE_CELL - 1);
+		if (!rc)
+			*out = off > at ? off : at;
 	}
-	if (!rc && off >= f->size) {
-		off = f->size; /* the hole behind the end */
-		rc = whence == SEEK_DATA ? -ENXIO : 0;
-	}
-	if (!rc)
-		*out = off;
 	pthread_rwlock_unlock(&f->lock);
 	return rc;
 }

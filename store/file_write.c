@@ -1,11 +1,21 @@
 /*
  * file_write.c: how written bytes find their layer.
  *
- * A stream is a run of writes that each go on where the one before ended.  Its bytes pass the cutter once and leave as chunks while
- * the file is still being written; only what lies behind the last cut (the tail) is in memory.  A stream begins at the end of the
- * file, in a hole (safetensors sets the final size first), or where a write is large.  Everything else is a
- * random write and goes to blocks: cells of 64 KiB, read once, kept in memory until publish or until memory is short, and
- * then stored as chunks of their own.  A zip writer that seeks back to fill in a header makes one block and leaves the stream alone.
+ * A stream is a run of writes that each go on where the one before ended.  Its bytes pass the cutter once and
+ * leave as chunks while the file is still being written; only what lies behind the last cut (the tail) is in
+ * memory.  A stream begins at the end of the file, in a hole (safetensors sets the final size first), or where a
+ * write is large.  Everything else is a random write and goes to blocks: cells of 64 KiB, read once, kept in memory
+ * until publish or until memory is short, and then stored as chunks of their own.  A zip writer that seeks back to
+ * fill in a header makes one block and leaves the stream alone.
+ *
+ * Whoever can (the FUSE adapter) answers the writer of a stream first, and lets the bytes pass while that one
+ * prepares its next write.  Until then they are late: the topmost layer, lying in the request's own buffer.
+ *
+ *      write: in order? room? --> late, answered --> file_settle(): tail, cutter, chunks
+ *
+ * Whoever takes the file's lock to change something settles what is late first, whose ever it is, so that no other
+ * function has to know of it, and the owner of the buffer gives it back to the kernel's requests only after he has
+ * had the lock again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -165,6 +175,8 @@ int file_flush_blocks(struct store_file *f, uint64_t from, uint64_t end)
 		memmove(&f->blocks[i], &f->blocks[i + 1], (f->nblocks - i - 1) * sizeof(*f->blocks));
 		f->nblocks--;
 		rc = file_submit(f, off, b.data, b.hi, NULL);
+		if (!rc)
+			rc = file_tidy(f);
 		if (rc)
 			return rc;
 	}
@@ -185,6 +197,8 @@ static void drop_tail(struct store_file *f)
 
 void file_drop_memory(struct store_file *f)
 {
+	f->late = NULL;
+	f->late_len = 0;
 	drop_tail(f);
 	while (f->nblocks)
 		block_remove(f, f->nblocks - 1);
@@ -254,26 +268,68 @@ int file_start_stream(struct store_file *f, uint64_t off)
 	return rc;
 }
 
-int file_stream(struct store_file *f, const uint8_t *buf, size_t len)
+/* The stream goes on with the first *k of the bytes, to the next cut at most. */
+static int stream_piece(struct store_file *f, const uint8_t *buf, size_t len, size_t *k, bool *cut_here)
 {
 	struct codec_cut cut;
+	int rc;
+
+	*k = codec_cut_feed(f->cutter, buf, len, &cut);
+	*cut_here = cut.end;
+	rc = tail_add(f, buf, (uint32_t)*k);
+	return !rc && cut.end ? cut_tail(f, &cut) : rc;
+}
+
+int file_stream(struct store_file *f, const uint8_t *buf, size_t len)
+{
+	bool cut;
 	size_t k;
 	int rc;
 
 	while (len) {
-		k = codec_cut_feed(f->cutter, buf, len, &cut);
-		rc = tail_add(f, buf, (uint32_t)k);
+		rc = stream_piece(f, buf, len, &k, &cut);
+		if (!rc && cut)
+			rc = file_tidy(f);
 		if (rc)
 			return rc;
-		if (cut.end) {
-			rc = cut_tail(f, &cut);
-			if (rc)
-				return rc;
-		}
 		buf += k;
 		len -= k;
 	}
 	return 0;
+}
+
+void file_late(struct store_file *f, const uint8_t *buf, uint32_t len)
+{
+	blocks_patch(f, f->tail_off + f->tail_len, buf, len);
+	f->late = buf;
+	f->late_len = len;
+	f->late_size = f->size;
+}
+
+void file_settle(struct store_file *f)
+{
+	const uint8_t *buf = f->late;
+	size_t len = f->late_len, k;
+	bool cut;
+	int rc = 0;
+
+	f->late = NULL;
+	f->late_len = 0;
+	while (len && !rc) {
+		rc = stream_piece(f, buf, len, &k, &cut);
+		if (!rc && cut)
+			file_tidy(f);
+		buf += k;
+		len -= k;
+	}
+	if (!rc)
+		return;
+	if (!f->error)
+		f->error = -rc;
+	if (f->size > f->late_size) {
+		f->size = f->late_size;
+		file_cut_off(f, f->size);
+	}
 }
 
 int file_end_stream(struct store_file *f)
@@ -286,6 +342,8 @@ int file_end_stream(struct store_file *f)
 	if (f->tail_len) {
 		codec_cut_end(f->cutter, &cut);
 		rc = cut_tail(f, &cut);
+		if (!rc)
+			rc = file_tidy(f);
 	}
 	drop_tail(f);
 	return rc;

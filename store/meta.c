@@ -10,17 +10,22 @@
  *     acknowledged operations with it.  That is final: store.failed is set, and every meta_begin() from then
  *     on fails.  Going on would let later changes live that build upon lost ones.  meta_fail() is where it is
  *     noticed, so every error of SQLite goes through there.
- *  2. Statements handed out are reset when the lock is dropped, so none is left open to hold a read
- *     transaction (a checkpoint would fail) or to keep a pointer to a caller's buffer.
+ *  2. Statements handed out are reset when the lock is dropped, so none is left open to keep a pointer to a
+ *     caller's buffer.
+ *  3. Whoever takes the lock finds a transaction open, which begins to read with its first statement: it is kept
+ *     until the next commit, so that what looks at a few rows doesn't begin and end one for each.  Nobody else
+ *     writes, so what is seen never grows old.  What must not meet one (a checkpoint, VACUUM) ends it first.
  */
 #include "meta_conn.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "page_sums_internal.h"
 #include "store_internal.h"
+#include "tree_internal.h"
 #include "vfs_internal.h"
 
 enum { CACHE_KIB = 32 << 10 };
@@ -84,9 +89,12 @@ int meta_fail(struct store *s)
 		rc = store_vfs_damage();
 	else
 		rc = ckpt_fail(errno_of(m->db), "meta.db: %s", sqlite3_errmsg(m->db));
-	if (m->txn && sqlite3_get_autocommit(m->db)) {
-		m->txn = false;
-		meta_lost(s, "a transaction of meta.db");
+	if (m->begun && sqlite3_get_autocommit(m->db)) {
+		m->begun = false;
+		if (m->txn) {
+			m->txn = false;
+			meta_lost(s, "a transaction of meta.db");
+		}
 	}
 	return rc;
 }
@@ -186,15 +194,40 @@ int meta_scan(struct store *s, uint32_t *at, void (*bad)(void *arg, uint32_t pag
 	int rc = 0;
 
 	meta_lock(s);
-	if (sqlite3_file_control(s->meta->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file)
-		rc = store_vfs_scan(s, file, at, bad, arg);
+	sqlite3_stmt *st = meta_stmt(s, "PRAGMA page_count");
+
+	rc = st ? meta_step(s, st) : meta_fail(s);
+	int64_t pages = rc == 1 ? sqlite3_column_int64(st, 0) : 0;
+
+	if (rc == 1) {
+		sqlite3_reset(st);
+		rc = 0;
+	}
+	if (rc == 0 && sqlite3_file_control(s->meta->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file)
+		rc = store_vfs_scan(s, file, pages, at, bad, arg);
 	meta_unlock(s);
 	return rc;
 }
 
 void meta_lock(struct store *s)
 {
-	ckpt_mutex_lock(&s->meta->lock);
+	struct meta *m = s->meta;
+
+	ckpt_mutex_lock(&m->lock);
+	/* Without one each statement is a transaction of its own, which costs more than most of them do. */
+	if (m->shared && !m->begun) {
+		m->begun = sqlite3_step(m->begin) == SQLITE_DONE;
+		sqlite3_reset(m->begin);
+	}
+}
+
+void meta_end_reading(struct meta *m)
+{
+	if (!m->begun || m->txn)
+		return;
+	sqlite3_step(m->commit);
+	sqlite3_reset(m->commit);
+	m->begun = !sqlite3_get_autocommit(m->db);
 }
 
 void meta_unlock(struct store *s)
@@ -231,6 +264,13 @@ static int configure(struct store *s, sqlite3 *db)
 	return 0;
 }
 
+static void row_changed(void *arg, int how, const char *db, const char *table, sqlite3_int64 row)
+{
+	(void)how, (void)db;
+	if (strcmp(table, "inode") == 0)
+		tree_known_forget(arg, (uint64_t)row);
+}
+
 static int prepare(struct store *s)
 {
 	struct meta *m = s->meta;
@@ -238,8 +278,8 @@ static int prepare(struct store *s)
 		sqlite3_stmt **st;
 		const char *sql;
 	} fixed[] = {
-		{ &m->begin, "BEGIN IMMEDIATE" }, { &m->commit, "COMMIT" }, { &m->savepoint, "SAVEPOINT op" },
-		{ &m->release, "RELEASE op" }, { &m->rollback, "ROLLBACK TO op" },
+		{ &m->begin, "BEGIN" }, { &m->commit, "COMMIT" }, { &m->savepoint, "SAVEPOINT op" },
+		{ &m->release, "RELEASE op" }, { &m->undo, "ROLLBACK TO op" }, { &m->rollback, "ROLLBACK" },
 	};
 
 	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
@@ -276,6 +316,8 @@ static int ready(struct store *s)
 	m->changes = sqlite3_total_changes64(m->db);
 	if (s->readonly)
 		return 0;
+	m->shared = true;
+	sqlite3_update_hook(m->db, row_changed, s);
 
 	/* Also makes the directory's entry of a new WAL durable, which the unix VFS does at a WAL's first sync. */
 	if (sqlite3_file_control(m->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &m->wal) != SQLITE_OK || !m->wal ||
@@ -343,6 +385,7 @@ void meta_close(struct store *s)
 	sqlite3_finalize(m->commit);
 	sqlite3_finalize(m->savepoint);
 	sqlite3_finalize(m->release);
+	sqlite3_finalize(m->undo);
 	sqlite3_finalize(m->rollback);
 	/*
 	 * What was left in the WAL for good reason stays there: after a failure, or where nothing is to be changed.

@@ -31,14 +31,17 @@ struct meta {
 	sqlite3 *db;
 	struct meta_cached *bucket[META_BUCKETS];
 	struct meta_cached *used;
-	sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback;
-	bool txn;                  /* our transaction is open */
+	sqlite3_stmt *begin, *commit, *savepoint, *release, *undo, *rollback;
+	bool shared;               /* reads and operations share transactions: set when the connection is ready, unless read-only */
+	bool begun;                /* SQLite is in a transaction of ours */
+	bool txn;                  /* it had an operation */
 	bool op;                   /* between meta_begin() and meta_end() */
+	bool alone;                /* the operation under way is the first to change anything: no savepoint is needed for it */
 	bool torn;                 /* a change met a damaged page half way; what it did so far is to be undone */
 	int format;                /* of the store */
 	int error;                 /* errno of a failure here that SQLite knows nothing of; 0 none */
 	int64_t changes;           /* sqlite3_total_changes64() at the last commit */
-	int64_t wal_bytes;         /* what the WAL held at the last commit, since it was last copied */
+	_Atomic int64_t wal_bytes; /* what the WAL held at the last commit, since it was last copied; read without the lock */
 	struct meta_ids ids[META_SEQS];
 	atomic_bool dirty;         /* read without the lock */
 	atomic_ullong commits;     /* number of the last commit; grows under the lock, read without */
@@ -54,6 +57,8 @@ struct meta {
 void meta_lost(struct store *s, const char *what);
 /* -EIO with a message when the store has failed, else 0. */
 int meta_failed(struct store *s);
+/* Ends a transaction that only reads, if one is open. Lock held, statements reset. */
+void meta_end_reading(struct meta *m);
 /* Resets what meta_stmt() gave out. Lock held. */
 void meta_reset_used(struct meta *m);
 /* Reads the high-water marks of the ids. At open. */

@@ -85,6 +85,8 @@ int meta_fail(struct store *s);
  * lock held, in the transaction; an error of that is its own.
  */
 int meta_commit(struct store *s, bool sync);
+/* The same without sync, and without the times that are late (tree_late.c): they follow with the next meta_commit(). */
+int meta_commit_names(struct store *s);
 /* Something waits to be committed. Takes no lock. */
 bool meta_dirty(struct store *s);
 /* Commits that no sync covers yet. */
@@ -94,6 +96,8 @@ bool meta_unsynced(struct store *s);
  * store_tick only.
  */
 int meta_checkpoint(struct store *s, uint64_t limit);
+/* Bytes of the WAL that have not been copied to meta.db, where they may take as many. Any thread, no lock. */
+int64_t meta_wal_owed(const struct store *s);
 
 /*
  * Looks at some pages of meta.db's file; arguments and result as store_vfs_scan()'s (vfs_internal.h).  Lock not held.

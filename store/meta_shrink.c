@@ -58,6 +58,7 @@ static int shrink(struct store *s)
 void meta_shrink(struct store *s)
 {
 	meta_lock(s);
+	meta_end_reading(s->meta);
 	int rc = meta_failed(s);
 
 	if (rc == 0)

@@ -1,9 +1,12 @@
 /*
  * meta_txn.c: operations on meta.db, their commit, the WAL's sync and checkpoint, ids.
  *
- *   meta_begin  [BEGIN IMMEDIATE]  SAVEPOINT op
+ *   meta_begin  [BEGIN]  SAVEPOINT op
  *   meta_end    RELEASE op                          or   ROLLBACK TO op, RELEASE op
  *   meta_commit COMMIT, then a sync of the WAL that may serve many callers
+ *
+ * The first operation that changes anything in a transaction has no savepoint: to undo it is to undo all.  So what is
+ * committed by itself (a rename, a line appended) has none, and SQLite keeps no copies of the pages it changes.
  *
  * The sync is made here, on the WAL's own sqlite3_file and without the meta lock, so that other operations go
  * on while the disk works: SQLite under synchronous=FULL would sync inside of COMMIT.  The WAL's frames carry
@@ -60,15 +63,19 @@ int meta_begin(struct store *s)
 	rc = meta_failed(s);
 	if (rc < 0)
 		goto unlock;
-	if (!m->txn) {
+	if (!m->begun) {
 		rc = meta_exec(s, m->begin);
 		if (rc < 0)
 			goto unlock;
-		m->txn = true;
+		m->begun = true;
 	}
-	rc = meta_exec(s, m->savepoint);
-	if (rc < 0)
-		goto unlock;
+	m->txn = true;
+	m->alone = rows_changed(m) == 0;
+	if (!m->alone) {
+		rc = meta_exec(s, m->savepoint);
+		if (rc < 0)
+			goto unlock;
+	}
 	m->op = true;
 	return 0;
 unlock:
@@ -76,34 +83,44 @@ unlock:
 	return rc;
 }
 
-/* Ends the open transaction, if any. Lock held, no operation under way. */
-static int commit(struct store *s)
+/* The transaction can't be kept, and what was acknowledged in it is lost. */
+static void give_up(struct store *s, const char *what)
+{
+	struct meta *m = s->meta;
+
+	sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
+	m->txn = m->begun = false;
+	meta_lost(s, what);
+}
+
+/* Ends the open transaction, if any; all: with the times that are late. Lock held, no operation under way. */
+static int commit(struct store *s, bool all)
 {
 	struct meta *m = s->meta;
 	int rc;
 
-	if (!m->txn)
+	if (!m->txn && all && m->begun && tree_late_any(s))
+		m->txn = true;
+	if (!m->txn) {
+		meta_end_reading(m);
 		return 0;
-	rc = tree_before_commit(s);
+	}
+	rc = tree_before_commit(s, all);
 	meta_reset_used(m);
 	if (rc < 0 && m->txn && m->torn) {
 		/* No savepoint to go back to. */
-		sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
-		m->txn = m->torn = false;
-		meta_lost(s, "a commit of meta.db");
+		m->torn = false;
+		give_up(s, "a commit of meta.db");
 	}
 	if (rc < 0)
 		return rc; /* nothing is lost: the transaction stands, unless meta_fail() found that it does not */
 	rc = meta_exec(s, m->commit);
 	if (rc < 0) {
 		/* meta_fail() saw it if SQLite rolled back; what it left open is rolled back here. */
-		if (m->txn) {
-			sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
-			m->txn = false;
-			meta_lost(s, "a commit of meta.db");
-		}
+		if (m->txn)
+			give_up(s, "a commit of meta.db");
 	} else {
-		m->txn = false;
+		m->txn = m->begun = false;
 		/* SQLite counts it as committed; it is once it left this process. */
 		if (m->wal && store_vfs_flush(m->wal) != SQLITE_OK) {
 			rc = ckpt_fail(EIO, "meta.db-wal: a commit could not be written");
@@ -113,29 +130,31 @@ static int commit(struct store *s)
 		}
 	}
 	m->changes = sqlite3_total_changes64(m->db);
-	atomic_store(&m->dirty, false);
+	atomic_store(&m->dirty, tree_late_any(s));
 	return rc;
 }
 
-/* Undoes the operation under way. False: the transaction itself could not be kept. */
-static bool undo(struct store *s)
+/* Undoes the operation under way. */
+static void undo(struct store *s)
 {
 	struct meta *m = s->meta;
+	int rc;
 
 	for (int i = 0; i < META_SEQS; i++)
 		if (m->ids[i].undo)
 			m->ids[i].next = m->ids[i].end = m->ids[i].undo;
+	tree_memory_forget(s);
 	if (!m->txn)
-		return false;
-	if (meta_exec(s, m->rollback) < 0 || meta_exec(s, m->release) < 0) {
-		if (m->txn) {
-			sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
-			m->txn = false;
-			meta_lost(s, "a rollback in meta.db");
-		}
-		return false;
+		return;
+	rc = meta_exec(s, m->alone ? m->rollback : m->undo);
+	if (rc == 0 && m->alone) {
+		m->txn = m->begun = false;
+		m->changes = sqlite3_total_changes64(m->db); /* which counts those that were undone */
+	} else if (rc == 0) {
+		rc = meta_exec(s, m->release);
 	}
-	return true;
+	if (rc < 0 && m->txn)
+		give_up(s, "a rollback in meta.db");
 }
 
 int meta_end(struct store *s, int rc)
@@ -149,7 +168,7 @@ int meta_end(struct store *s, int rc)
 	if (m->torn && rc >= 0)
 		rc = store_vfs_damage(); /* he overlooked that too */
 	if (rc >= 0) {
-		int end = meta_exec(s, m->release);
+		int end = m->alone ? 0 : meta_exec(s, m->release);
 
 		if (end < 0) {
 			undo(s);
@@ -160,12 +179,13 @@ int meta_end(struct store *s, int rc)
 		undo(s);
 	}
 	m->torn = false;
+	tree_late_done(s, rc >= 0);
 	for (int i = 0; i < META_SEQS; i++)
 		m->ids[i].undo = 0;
 	if (m->txn && rows_changed(m) > 0) {
 		atomic_store(&m->dirty, true);
 		if (rows_changed(m) >= COMMIT_ROWS) {
-			int end = commit(s);
+			int end = commit(s, false);
 
 			if (end < 0 && rc >= 0 && !m->txn)
 				rc = end; /* while it stands the operation is kept, and whoever asks for a commit is told */
@@ -219,7 +239,7 @@ static int sync_to(struct store *s, uint64_t want)
 	return rc;
 }
 
-int meta_commit(struct store *s, bool sync)
+static int commit_some(struct store *s, bool all, bool sync)
 {
 	struct meta *m = s->meta;
 
@@ -228,10 +248,25 @@ int meta_commit(struct store *s, bool sync)
 	meta_lock(s);
 	int rc = meta_failed(s);
 	if (rc == 0)
-		rc = commit(s);
+		rc = commit(s, all);
 	uint64_t mine = atomic_load(&m->commits);
 	meta_unlock(s);
 	return rc == 0 && sync ? sync_to(s, mine) : rc;
+}
+
+int meta_commit(struct store *s, bool sync)
+{
+	return commit_some(s, true, sync);
+}
+
+int meta_commit_names(struct store *s)
+{
+	return commit_some(s, false, false);
+}
+
+int store_commit_names(struct store *s)
+{
+	return meta_commit_names(s);
 }
 
 bool meta_unsynced(struct store *s)
@@ -252,6 +287,11 @@ static uint64_t wal_size(struct meta *m, bool cut)
 	if (cut && m->wal->pMethods->xFileSize(m->wal, &size) != SQLITE_OK)
 		size = m->wal_bytes;
 	return size > 0 ? (uint64_t)size : 0;
+}
+
+int64_t meta_wal_owed(const struct store *s)
+{
+	return s->meta ? atomic_load(&s->meta->wal_bytes) : 0;
 }
 
 /*
@@ -278,7 +318,7 @@ int meta_checkpoint(struct store *s, uint64_t limit)
 	meta_lock(s);
 	rc = meta_failed(s);
 	if (rc == 0)
-		rc = commit(s);
+		rc = commit(s, true);
 	if (rc == 0) {
 		int log = 0, copied = 0;
 		uint64_t covered = atomic_load(&m->commits);

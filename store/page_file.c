@@ -204,7 +204,7 @@ static int tell(const struct page_file *p, const bool *is_bad, uint32_t first, i
 	return n;
 }
 
-int page_file_scan(struct page_file *p, uint32_t *at, bool (*skip)(void *arg, uint32_t page), void *skip_arg,
+int page_file_scan(struct page_file *p, int64_t pages, uint32_t *at, bool (*skip)(void *arg, uint32_t page), void *skip_arg,
 		void (*bad)(void *arg, uint32_t page), void *bad_arg)
 {
 	int64_t off = (int64_t)*at * p->size;
@@ -217,24 +217,25 @@ int page_file_scan(struct page_file *p, uint32_t *at, bool (*skip)(void *arg, ui
 	rc = p->under->pMethods->xFileSize(p->under, &size);
 	if (rc != SQLITE_OK)
 		return -rc;
-	size = count(p, size) * p->size;
+	size = count(p, size);
+	size = (pages < size ? pages : size) * p->size;
 	n = size - off >= SCAN ? SCAN / p->size : size > off ? (int)((size - off) / p->size) : 0;
 	if (n == 0)
 		return 0;
-	uint8_t *pages = malloc((size_t)n * (size_t)p->size);
-	if (!pages)
+	uint8_t *read_in = malloc((size_t)n * (size_t)p->size);
+	if (!read_in)
 		return -SQLITE_NOMEM;
-	bool all = p->under->pMethods->xRead(p->under, pages, n * p->size, off) == SQLITE_OK;
+	bool all = p->under->pMethods->xRead(p->under, read_in, n * p->size, off) == SQLITE_OK;
 
 	for (i = 0; i < n; i++) {
-		uint8_t *page = pages + (size_t)i * (size_t)p->size;
+		uint8_t *page = read_in + (size_t)i * (size_t)p->size;
 		bool read = all || p->under->pMethods->xRead(p->under, page, p->size,
 						   off + (int64_t)i * p->size) == SQLITE_OK;
 
 		is_bad[i] = !read || !page_sum_good(page, (size_t)p->size, *at + (uint32_t)i + 1);
 		any |= is_bad[i];
 	}
-	free(pages);
+	free(read_in);
 	rc = any ? tell(p, is_bad, *at + 1, n, size / p->size, skip, skip_arg, bad, bad_arg) : n;
 	if (rc > 0)
 		*at += (uint32_t)n;

@@ -41,7 +41,7 @@ int page_file_truncate(struct page_file *p, int64_t size, page_write_fn write, v
 bool page_file_good(const struct page_file *p, const void *buf, int n, int64_t off, uint32_t *number);
 
 /*
- * Reads pages of the file, from *at + 1 on, and calls bad() for each without a good sum, unless skip() says
+ * Reads pages of the file, from *at + 1 on and at most up to number `pages`, and calls bad() for each without a good sum, unless skip() says
  * that its content does not count, or it is in the list of free pages: one of those may be torn when a crash
  * ends a transaction that began to use it, and nobody reads it before it is written again.  No transaction is
  * under way, so that the list in the file is the one that counts.
@@ -49,7 +49,7 @@ bool page_file_good(const struct page_file *p, const void *buf, int n, int64_t o
  * Returns how many, which are added to *at; 0 at the end and without sums; -SQLITE_NOMEM or another negative
  * result code.  A page that can't be read is bad.
  */
-int page_file_scan(struct page_file *p, uint32_t *at, bool (*skip)(void *arg, uint32_t page), void *skip_arg,
+int page_file_scan(struct page_file *p, int64_t pages, uint32_t *at, bool (*skip)(void *arg, uint32_t page), void *skip_arg,
 		void (*bad)(void *arg, uint32_t page), void *bad_arg);
 
 #endif

@@ -145,7 +145,7 @@ static int search(struct recoder *r, const struct chunk_buf *b, const struct chu
 		if (offer.near != b->id && offer.far != b->id && (offer.near || offer.far))
 			rc = try_offer(r, b, &offer, f);
 	}
-	if (rc == 0 && !f->row.payload_len && r->all) {
+	if (rc == 0 && !f->row.payload_len && (r->all || h->plain)) {
 		offer = (struct chunk_bases){ 0 };
 		rc = try_offer(r, b, &offer, f);
 	}
@@ -177,11 +177,23 @@ static int keep(struct recoder *r, uint64_t id, const struct chunk_head *h, stru
 	return rc == -ESTALE ? RECODE_NOT_NOW : rc ? rc : RECODE_KEPT;
 }
 
-static int put(struct recoder *r, uint64_t id, const struct chunk_head *h, struct form *f)
+/* The form of its own, whatever came out better: what waits in chunks.plain can't stay as it is. */
+static int take_alone(struct recoder *r, const struct chunk_buf *b, struct form *f)
 {
+	const struct chunk_bases none = { 0 };
+
+	chunk_base_drop(r->s, &f->base);
+	f->row.payload_len = 0;
+	return try_offer(r, b, &none, f);
+}
+
+static int put(struct recoder *r, const struct chunk_buf *b, const struct chunk_head *h, struct form *f)
+{
+	uint64_t id = b->id;
+
 	f->note.done |= r->all;
 	f->row.hint = chunk_note_pack(&f->note);
-	f->row.pred = h->pred > 0 && !f->row.base ? -h->pred : 0;
+	f->row.pred = h->pred > 0 && h->pred != CHUNK_PRED_NONE && !f->row.base ? -h->pred : 0;
 	int rc = chunk_room_for(r->s, f->row.payload_len + CHUNK_ROW_OVERHEAD);
 
 	if (rc)
@@ -195,7 +207,10 @@ static int put(struct recoder *r, uint64_t id, const struct chunk_head *h, struc
 	if (rc != -ELOOP)
 		return rc;
 	chunk_note_unpack(h->hint, &f->note);
-	return keep(r, id, h, &f->note);
+	if (!h->plain)
+		return keep(r, id, h, &f->note);
+	rc = f->base.id ? take_alone(r, b, f) : rc;
+	return rc ? rc : put(r, b, h, f);
 }
 
 int recode_chunk(struct recoder *r, uint64_t id, const uint64_t *near, size_t n, struct recoded *out)
@@ -224,16 +239,23 @@ int recode_chunk(struct recoder *r, uint64_t id, const uint64_t *near, size_t n,
 		rc = search(r, b, &h, near, n, &f);
 	if (rc)
 		goto out;
-	if (!f.row.payload_len || f.row.payload_len > h.payload_len - h.payload_len / GAIN - 1) {
+	if (!h.plain && (!f.row.payload_len || f.row.payload_len > h.payload_len - h.payload_len / GAIN - 1)) {
 		chunk_note_unpack(h.hint, &f.note);
 		rc = keep(r, id, &h, &f.note);
-		goto out;
+		goto named;
 	}
 	rc = check_form(r, b, &f);
 	if (rc == 0)
-		rc = put(r, id, &h, &f);
+		rc = put(r, b, &h, &f);
 	if (rc == RECODE_BETTER)
 		out->now = f.row.payload_len;
+named:
+	/* The bytes are in hand. */
+	if (rc >= 0 && rc != RECODE_NOT_NOW) {
+		int rc2 = chunk_name_settle(r->s, id, &h.name, b->data, b->len);
+
+		rc = rc2 ? rc2 : rc;
+	}
 out:
 	chunk_base_drop(r->s, &f.base);
 	chunk_put(b);

@@ -1,8 +1,9 @@
 /*
- * recompress_idle.c: differences that were put off because writers waited (chunk_pipe.c) are taken when nobody writes.
+ * recompress_idle.c: what was put off because writers waited (chunk_pipe.c) is done when nobody writes: differences, and
+ * the encoding of chunks that were put into chunks.plain.
  *
- * They wait in chunks.db (pred > 0), so they survive whatever ends the process, and the newest, which the next save will
- * lean on and somebody may read soon, goes first.  Batches are small, so that a worker that wants the lock waits for
+ * They wait in chunks.db (pred > 0), so they survive whatever ends the process.  The oldest goes first: chunks.plain is
+ * emptied from its beginning.  Batches are small, so that a worker that wants the lock waits for
  * little; when a job comes in, or somebody reads, the work ends with the chunk in hand, and what is in the open batch goes
  * with the next commit, the writer's own or store_tick()'s.
  *
@@ -26,7 +27,7 @@ enum {
 };
 #define SECOND INT64_C(1000000000)
 #define QUIET_NS SECOND
-#define FINISH_NS (3 * SECOND)
+#define FINISH_NS (10 * SECOND)
 
 struct haul {
 	struct store *s;
@@ -34,8 +35,8 @@ struct haul {
 	int64_t until;
 	const atomic_bool *stop;
 	struct live live;
-	pthread_mutex_t lock;      /* guards below */
-	uint64_t below;            /* ids from here on were handed out */
+	pthread_mutex_t lock;      /* guards all below */
+	uint64_t above;            /* ids up to here were handed out */
 	uint64_t rows, bytes;      /* in the open batch */
 	bool left;                 /* the work ended early */
 	int rc;
@@ -66,12 +67,12 @@ static uint64_t next_of(struct haul *h)
 	if (h->rc || time_is_up(h)) {
 		h->left = true;
 	} else {
-		int rc = chunk_row_waiting(h->s, h->below, &id);
+		int rc = chunk_row_waiting(h->s, h->above, &id);
 
 		if (rc < 0)
 			fail_at(h, rc);
 		else if (rc == 1)
-			h->below = id;
+			h->above = id;
 	}
 	pthread_mutex_unlock(&h->lock);
 	return id;
@@ -126,14 +127,14 @@ static void *haul_on(void *arg)
 
 int recompress_waiting(struct store *s, unsigned threads, bool yield, int64_t until, const atomic_bool *stop)
 {
-	struct haul h = { .s = s, .yield = yield, .until = until, .stop = stop, .below = UINT64_MAX };
+	struct haul h = { .s = s, .yield = yield, .until = until, .stop = stop };
 	pthread_t t[HASTE_THREADS];
 	uint64_t id;
 	unsigned n = 0;
 
 	/* Set again by whoever puts one off from now on. */
 	atomic_store(&s->chunks->idle.any, false);
-	int rc = chunk_row_waiting(s, UINT64_MAX, &id);
+	int rc = chunk_row_waiting(s, 0, &id);
 
 	if (rc == 1)
 		rc = live_find(s, stop, &h.live);
@@ -166,6 +167,18 @@ int recompress_waiting(struct store *s, unsigned threads, bool yield, int64_t un
 
 /* --- by itself ------------------------------------------------------------------------------------ */
 
+/* Does something wait?  Differences do for ever where the effort is for speed; what is in chunks.plain does not. */
+static bool is_due(struct store *s)
+{
+	return atomic_load(&s->chunks->idle.any) && (s->opt.effort != CODEC_FAST || atomic_load(&s->chunks->plain.end) > 0);
+}
+
+/* Short of space nothing is begun, but for what gives space back. */
+static bool must_not_grow(struct store *s)
+{
+	return store_short_of_space(s) && atomic_load(&s->chunks->plain.end) == 0;
+}
+
 static bool give_way(void *arg)
 {
 	struct store *s = arg;
@@ -194,7 +207,7 @@ static void *run_alone(void *arg)
 
 	/* The calling thread's own: Linux keeps a nice value for each. */
 	setpriority(PRIO_PROCESS, 0, 19);
-	int rc = s->opt.effort == CODEC_FAST ? 0 : recompress_waiting(s, 1, true, 0, &i->stop);
+	int rc = is_due(s) ? recompress_waiting(s, 1, true, 0, &i->stop) : 0;
 
 	if (rc == 0)
 		rc = name_the_nameless(s);
@@ -216,9 +229,7 @@ int recompress_idle_step(struct store *s)
 		pthread_join(i->thread, NULL);
 		i->started = false;
 	}
-	bool any = atomic_load(&i->any) && s->opt.effort != CODEC_FAST;
-
-	if ((!any && !atomic_load(&i->nameless)) || !chunk_pipe_quiet(s, QUIET_NS) || store_short_of_space(s))
+	if ((!is_due(s) && !atomic_load(&i->nameless)) || !chunk_pipe_quiet(s, QUIET_NS) || must_not_grow(s))
 		return 0;
 	sigset_t all, was;
 
@@ -251,8 +262,7 @@ void recompress_idle_finish(struct store *s)
 	static const atomic_bool never;
 	struct idle *i = &s->chunks->idle;
 
-	if (s->readonly || atomic_load(&s->failed) || !atomic_load(&i->any) || s->opt.effort == CODEC_FAST ||
-			i->finish_ns <= 0 || store_short_of_space(s))
+	if (s->readonly || atomic_load(&s->failed) || !is_due(s) || i->finish_ns <= 0 || must_not_grow(s))
 		return;
 	int rc = recompress_waiting(s, s->opt.workers, false, meta_monotonic() + i->finish_ns, &never);
 

@@ -22,6 +22,7 @@ void store_stats(struct store *s, struct store_stats *out)
 	n.chunk_stored = c.chunk_stored;
 	n.queue = c.queue;
 	n.queue_bytes = c.queue_bytes;
+	n.plain_bytes = c.plain_bytes;
 	n.cache_bytes = c.cache_bytes;
 	n.in_chunks = c.jobs;
 	n.in_known = c.known;

@@ -49,7 +49,7 @@ enum {
 };
 
 static const char *const own_names[] = {
-	"meta.db", "meta.db-wal", "meta.db-journal", "chunks.db", "chunks.db-journal", "reserve", "lock", "control",
+	"meta.db", "meta.db-wal", "meta.db-journal", "chunks.db", "chunks.db-journal", "chunks.plain", "reserve", "lock", "control",
 };
 enum { OWN_NAMES = sizeof own_names / sizeof *own_names };
 
@@ -415,6 +415,21 @@ int store_commit(struct store *s, bool durable)
 {
 	/* Chunks are not asked: what is published names only chunks that are committed or staged. */
 	return meta_commit(s, durable);
+}
+
+int store_space_ask(struct store *s, uint64_t bytes)
+{
+	static pthread_mutex_t making_room = PTHREAD_MUTEX_INITIALIZER; /* taken before all locks of databases */
+	int rc = store_space_check(s, bytes);
+
+	if (rc != -ENOSPC || meta_wal_owed(s) <= WAL_LIMIT_SHORT)
+		return rc;
+	ckpt_mutex_lock(&making_room);
+	/* Who waited here finds it done.  Whatever of it fails: the answer is how much room there is then. */
+	if (meta_wal_owed(s) > WAL_LIMIT_SHORT && chunks_commit(s) == 0 && chunks_unstage(s) == 0)
+		(void)meta_checkpoint(s, 0);
+	pthread_mutex_unlock(&making_room);
+	return store_space_check(s, bytes);
 }
 
 /* Chunks that nobody waits for stay in the open transaction for some seconds, their staged copies in meta.db. */

@@ -50,6 +50,14 @@ ssize_t store_file_read(struct store_file *f, uint64_t off, void *buf, size_t le
  */
 #define STORE_APPEND UINT64_MAX
 int store_file_write(struct store_file *f, uint64_t off, const void *buf, size_t len);
+/*
+ * The same in two steps, for whoever answers a writer in between.  begin decides whether the write is in order and
+ * makes it visible to everybody.  Where *late (false before) comes back true, buf is borrowed until end, which the
+ * same caller calls soon, whatever became of the file meanwhile (but that it is not closed); it hands the bytes on,
+ * which may block.  What goes wrong then is an error of the session: the next write tells it, and so does publish.
+ */
+int store_file_write_begin(struct store_file *f, uint64_t off, const void *buf, size_t len, bool *late);
+void store_file_write_end(struct store_file *f);
 
 /* Sets the size; new bytes are a hole. Sets mtime and ctime. -EFBIG. */
 int store_file_truncate(struct store_file *f, uint64_t size);
@@ -61,7 +69,13 @@ int store_file_punch(struct store_file *f, uint64_t off, uint64_t len);
  * Clipped at src's size; returns how many bytes. Content of src written so far is included. Sets dst's mtime and ctime. */
 int64_t store_file_clone(struct store_file *src, uint64_t soff, struct store_file *dst, uint64_t doff,
 		uint64_t len);
-/* lseek(2) SEEK_DATA, SEEK_HOLE. -ENXIO. */
+/*
+ * How many bytes from aoff of a and from boff of b, at most len, are known to be the same without looking at them: both name the
+ * same bytes of the same chunks, or are holes.  0: nothing is known of the first ones, which may be equal all the
+ * same.  a and b may be one file.  -EIO: a manifest is damaged.
+ */
+int64_t store_file_same(struct store_file *a, uint64_t aoff, struct store_file *b, uint64_t boff, uint64_t len);
+/* lseek(2) SEEK_DATA, SEEK_HOLE, in cells of 64 KiB: a smaller hole is told as data. -ENXIO. */
 int store_file_seek(struct store_file *f, uint64_t off, int whence, uint64_t *out);
 
 /* Replaces size, data, mtime, ctime, version in *io (from store_getattr) by what holds now, session included. */

@@ -58,6 +58,11 @@ int store_db_flags(struct store *s, const char *name, bool create);
  * statvfs is called now and then only.
  */
 int store_space_check(struct store *s, uint64_t bytes);
+/*
+ * The same, and does not say no before staged chunks have gone to their place and the WAL is copied and cut: both hold room
+ * that is only lent.  May write for a while; the meta lock and the lock of chunks.db are not held.
+ */
+int store_space_ask(struct store *s, uint64_t bytes);
 /* The reserve is given up, or space_check() said no a moment ago: give back what can be given back. */
 bool store_short_of_space(struct store *s);
 

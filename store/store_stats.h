@@ -15,6 +15,7 @@ struct store_stats {
 	uint64_t open_files;             /* store_files */
 	uint64_t dirty_bytes;            /* written and not yet on their way to chunks */
 	uint64_t queue, queue_bytes;     /* chunks on their way */
+	uint64_t plain_bytes;            /* stored in haste, yet to be encoded */
 	uint64_t cache_bytes;            /* decoded chunks kept */
 	/* Since the store was opened. */
 	uint64_t in_chunks, in_known;    /* chunks that came in; of these, known already */

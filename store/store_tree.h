@@ -62,11 +62,17 @@ struct store_new {
 	size_t target_len;
 	bool provisional;    /* regular file: not there after a crash until first published */
 };
-/* Makes an inode and its name. -EEXIST, -ENOENT (the directory is gone), -ENOTDIR, -ENAMETOOLONG, -ENOSPC, -EMLINK. */
+/*
+ * Makes an inode and its name; name NULL: a file without one, an orphan (store_reap()) until store_link() gives it its first.
+ * -EEXIST, -ENOENT (the directory is gone), -ENOTDIR, -ENAMETOOLONG, -ENOSPC, -EMLINK.
+ */
 int store_make(struct store *s, uint64_t parent, const char *name, size_t len, const struct store_new *n,
 		struct store_attr *out);
 
-/* A further name of a file. -EPERM for a directory, -EEXIST, -ENOENT (no longer linked: nlink is 0), -EMLINK. */
+/*
+ * A further name of a file, or the first of one that was made without.  -EPERM for a directory, -EEXIST, -ENOENT (no longer
+ * linked: nlink is 0), -EMLINK.
+ */
 int store_link(struct store *s, uint64_t ino, uint64_t parent, const char *name, size_t len,
 		struct store_attr *out);
 
@@ -123,6 +129,12 @@ ssize_t store_getxattr(struct store *s, uint64_t ino, const char *name, void *bu
 ssize_t store_listxattr(struct store *s, uint64_t ino, char *buf, size_t cap);
 int store_setxattr(struct store *s, uint64_t ino, const char *name, const void *value, size_t len, int flags);
 int store_removexattr(struct store *s, uint64_t ino, const char *name);
+
+/*
+ * Commits what was done so far, so that it survives kill -9 of this process; only times that renames and new or removed names
+ * moved may follow a second later (store_tick).
+ */
+int store_commit_names(struct store *s);
 
 /*
  * The path of an inode from the root ("" for that), without leading '/', NUL-terminated, for messages and history; a file with several

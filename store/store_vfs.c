@@ -1,8 +1,8 @@
 /*
  * store_vfs.c: what SQLite's writes pass through, and the space they find.
  *
- * A full disk.  SQLite ends a transaction by itself when a write of it fails, and with it every operation
- * that was acknowledged since the last commit.  Three things keep it from coming to that:
+ * A full disk.  SQLite ends a transaction by itself when a write of it fails, and with it every operation that was
+ * acknowledged since the last commit.  Three things keep it from coming to that:
  *
  *   1. store_space_check() refuses an operation while there still is a margin of SPACE_MARGIN.  It sees other
  *      writers of the filesystem with a delay only, and no quotas.
@@ -11,29 +11,25 @@
  *   3. From then on the store is short of space, operations are refused by the margin or else have their
  *      -ENOSPC, and history and garbage are given back, until there is room for a reserve again.
  *
- * Write-behind.  Chunks are committed with one fsync after possibly gigabytes, which SQLite hands to the page
- * cache early by spilling.  So that the disk works meanwhile and the fsync at the end is short, writeback of
- * every WRITE_BEHIND bytes written to chunks.db is started with sync_file_range(2).  It starts writing and
- * promises nothing; what is durable is still SQLite's business alone.  The call needs a descriptor, and
- * SQLite shows none, so the file has a second one; closing a descriptor drops all of a process's POSIX locks
- * on the file, hence it is opened and closed while SQLite's is open without locks or closed.
+ * Write-behind.  Chunks are committed with one fsync after possibly gigabytes.  So that the disk works meanwhile and that
+ * fsync is short, writeback of every WRITE_BEHIND bytes written to chunks.db is started with sync_file_range(2), which
+ * promises nothing.  It needs a descriptor, and SQLite shows none, so the file has a second one, through which payloads
+ * are read too (row_pages_internal.h).  Closing it would drop all of a process's POSIX locks on the file, hence
+ * it is opened and closed while SQLite's is open without locks or closed.
  *
- * Gathering (gather_internal.h).  SQLite writes each frame of a WAL as two writes, a header of 24 bytes and a page, and each
- * page of a blob by itself.  In the WAL of meta.db and in chunks.db, writes that follow one another leave as one; whatever
- * else is done with the file comes after them.  A commit of meta.db is not a promise before store_vfs_flush(): meta_txn.c
- * calls it before it counts the commit.  All of this happens under the meta lock; only store_vfs_sync(), which leaves the
- * gathered bytes alone, does not.  The journal of chunks.db is synced before its pages are written, and the pages before the
- * journal ends, so waiting a little changes no order.
+ * Gathering (gather_internal.h).  SQLite writes each frame of a WAL as two writes, each page of a blob by itself, and
+ * what it saves of a page in a journal as three.  In the WAL of meta.db, in chunks.db and in its journal, writes that
+ * follow one another leave as one; whatever else is done with the file comes after them.  A commit of meta.db is not a promise before store_vfs_flush(): meta_txn.c calls it before it
+ * counts the commit.  All of this happens under the meta lock; only store_vfs_sync(), which leaves the gathered bytes
+ * alone, does not.  The journal of chunks.db is synced before its pages are written, and the pages before the journal
+ * ends, which is synced too (synchronous=FULL), so waiting a little changes no order.
  *
- * Sums.  Every page of a database carries a checksum, put there on its way to the file and compared on its way back, and
- * pages of the WAL are compared with what was written (page_sums_internal.h, page_file_internal.h).
+ * Sums.  Every page of a database carries a checksum, put there on its way to the file and compared on its way back,
+ * and pages of the WAL are compared with what was written (page_sums_internal.h, page_file_internal.h).
  *
- * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal.
- * That is true, since our flock keeps other writers away, and store_db_flags() has made sure there is nothing
- * to recover.
- *
- * The methods are those of version 1, without shared memory and mapping: the databases are used in exclusive
- * mode and never mapped.
+ * A file opened read-only is said to be immutable: SQLite then neither locks it nor looks for a journal. That is
+ * true, since our flock keeps other writers away, and store_db_flags() has made sure there is nothing to recover.
+ * The databases are used in exclusive mode and never mapped, so the methods are those of version 1.
  */
 #include "vfs_internal.h"
 
@@ -50,6 +46,7 @@
 #include <unistd.h>
 
 #include "gather_internal.h"
+#include "meta_internal.h"
 #include "page_file_internal.h"
 #include "reserve_internal.h"
 #include "store_internal.h"
@@ -86,7 +83,8 @@ struct file {
 	struct wal_sums *frames;     /* of a WAL */
 	uint32_t told, told_last;    /* damaged pages that the log names: how many, the last */
 	bool immutable;
-	int behind_fd;               /* for sync_file_range; -1 none */
+	int own_fd;                  /* of chunks.db and chunks.plain: for what SQLite has no call for; -1 none */
+	bool behind;                 /* writeback is started */
 	sqlite3_int64 lo, hi;        /* written since writeback was last started */
 	sqlite3_int64 amount;
 	struct gather gather;        /* of a WAL and of chunks.db */
@@ -112,9 +110,10 @@ static int64_t monotonic(void)
 
 /*
  * Bytes that are free beside the margin; negative when less than that. A filesystem that doesn't say counts
- * as roomy.
+ * as roomy.  `owed`: what the WAL of meta.db may take once more in meta.db.  A WAL that finds no room there can't be cut, grows
+ * with every change that would make room, and so would keep a full disk full.
  */
-static int64_t free_room(struct vfs *v)
+static int64_t free_room(struct vfs *v, int64_t owed)
 {
 	uint64_t avail, total;
 
@@ -122,7 +121,7 @@ static int64_t free_room(struct vfs *v)
 		return INT64_MAX;
 	/* On a tiny filesystem the margin is a part of it. */
 	uint64_t margin = total / 32 < SPACE_MARGIN ? total / 32 : SPACE_MARGIN;
-	return (int64_t)avail - (int64_t)margin;
+	return (int64_t)avail - (int64_t)margin - owed;
 }
 
 int store_space_check(struct store *s, uint64_t bytes)
@@ -132,7 +131,7 @@ int store_space_check(struct store *s, uint64_t bytes)
 
 	if (now - atomic_load(&v->asked) < SPACE_AGE_NS && atomic_fetch_sub(&v->room, want) >= want)
 		return 0;
-	int64_t room = free_room(v);
+	int64_t room = free_room(v, meta_wal_owed(s));
 	atomic_store(&v->asked, now);
 	atomic_store(&v->room, room - want);
 	if (room >= want)
@@ -211,9 +210,9 @@ static int file_close(sqlite3_file *p)
 	f->frames = NULL;
 	if (f->vfs->wal == f)
 		f->vfs->wal = NULL;
-	if (f->behind_fd >= 0)
-		close(f->behind_fd);
-	f->behind_fd = -1;
+	if (f->own_fd >= 0)
+		close(f->own_fd);
+	f->own_fd = -1;
 	return rc;
 }
 
@@ -260,7 +259,7 @@ static void write_behind(struct file *f, int n, sqlite3_int64 off)
 	f->amount += n;
 	if (f->amount < WRITE_BEHIND)
 		return;
-	if (sync_file_range(f->behind_fd, f->lo, f->hi - f->lo, SYNC_FILE_RANGE_WRITE) < 0 &&
+	if (sync_file_range(f->own_fd, f->lo, f->hi - f->lo, SYNC_FILE_RANGE_WRITE) < 0 &&
 	    (errno == ENOSYS || errno == ESPIPE || errno == EINVAL)) {
 		/*
 		 * A filesystem without it: the fsync of the commit does it all. The descriptor stays (POSIX locks).
@@ -277,7 +276,7 @@ static int file_put(void *arg, const void *buf, int n, long long off)
 	struct file *f = arg;
 	int rc = gather_write(&f->gather, buf, n, off, write_through, f);
 
-	if (rc == SQLITE_OK && f->behind_fd >= 0)
+	if (rc == SQLITE_OK && f->behind)
 		write_behind(f, n, off);
 	return rc;
 }
@@ -333,14 +332,32 @@ static bool in_wal(void *arg, uint32_t page)
 	return f->vfs->wal && strcmp(f->name, "meta.db") == 0 && wal_sums_has(f->vfs->wal->frames, page);
 }
 
-int store_vfs_scan(struct store *s, sqlite3_file *db, uint32_t *at, void (*bad)(void *arg, uint32_t page), void *arg)
+void store_vfs_punch(sqlite3_file *p, uint64_t end)
+{
+	struct file *f = file_of(p);
+
+	/* Where holes can't be punched the place is given back when the file is cut. */
+	if (f->own_fd >= 0)
+		fallocate(f->own_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)(end & ~(uint64_t)4095));
+}
+
+int store_vfs_scan(struct store *s, sqlite3_file *db, int64_t pages, uint32_t *at, void (*bad)(void *arg, uint32_t page),
+		void *arg)
 {
 	struct file *f = file_of(db);
 	int rc = end_gathering(f);
 
 	if (rc == SQLITE_OK)
-		rc = page_file_scan(&f->pages, at, in_wal, f, bad, arg);
+		rc = page_file_scan(&f->pages, pages, at, in_wal, f, bad, arg);
 	return rc >= 0 ? rc : ckpt_fail(rc == -SQLITE_NOMEM ? ENOMEM : EIO, "store '%s': can't read %s", s->path, f->name);
+}
+
+int store_vfs_reads(sqlite3_file *db, uint32_t *page_size)
+{
+	struct file *f = file_of(db);
+
+	*page_size = (uint32_t)f->pages.size;
+	return f->pages.on ? f->own_fd : -1;
 }
 
 static int file_lock(sqlite3_file *p, int level)
@@ -440,7 +457,7 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 
 	memset(f, 0, sizeof *f);
 	f->vfs = v;
-	f->behind_fd = -1;
+	f->own_fd = -1;
 	f->under = (sqlite3_file *)((char *)f + FILE_SIZE);
 	memset(f->under, 0, (size_t)v->under->szOsFile);
 	rc = v->under->xOpen(v->under, path, f->under, flags, &granted);
@@ -452,6 +469,9 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 	}
 	if (rc == SQLITE_OK)
 		rc = look_at_pages(f, path, flags);
+	if (rc == SQLITE_OK && (granted & SQLITE_OPEN_READWRITE) && (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) &&
+	    !named(path, "chunks.plain"))
+		rc = store_db_again(f->under);
 	/* A VFS that sets pMethods on failure wants xClose called; so do we then. */
 	f->base.pMethods = f->under->pMethods ? &methods : NULL;
 	if (rc != SQLITE_OK)
@@ -459,26 +479,29 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 	if (out_flags)
 		*out_flags = granted;
 	bool pages = (flags & SQLITE_OPEN_MAIN_DB) && named(path, "chunks.db");
+	bool wal = flags & SQLITE_OPEN_WAL;
 
-	if ((flags & SQLITE_OPEN_READWRITE) && (pages || (flags & SQLITE_OPEN_WAL)) &&
-	    !gather_init(&f->gather, GATHER, pages)) {
+	if ((flags & SQLITE_OPEN_READWRITE) && (pages || wal || named(path, "chunks.db-journal")) &&
+	    !gather_init(&f->gather, GATHER, !wal)) {
 		file_close(file);
 		f->base.pMethods = NULL;
 		return SQLITE_NOMEM;
 	}
-	if (!path || !(flags & SQLITE_OPEN_MAIN_DB))
+	bool plain = named(path, "chunks.plain");
+
+	/* A VFS below that keeps its files elsewhere (tests) leaves nothing here to open: none of its uses then. */
+	if (pages || plain)
+		f->own_fd = open(path, (plain && (granted & SQLITE_OPEN_READWRITE) ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+	f->behind = (granted & SQLITE_OPEN_READWRITE) && f->own_fd >= 0;
+	if (!path || !((flags & SQLITE_OPEN_MAIN_DB) || plain))
 		return SQLITE_OK;
 	f->immutable = (flags & SQLITE_OPEN_READONLY) && store_db_leftover(path, "-wal") == 0 &&
 			store_db_leftover(path, "-journal") == 0;
 
-	struct stat st;
-	/* A new database is its owner's; SQLite gives journals the mode of their database. */
+	struct stat st; /* a new database is its owner's, and its journals are as it is */
 	if ((flags & SQLITE_OPEN_CREATE) && lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 &&
 	    (st.st_mode & 077) && chmod(path, 0600) < 0)
 		ckpt_log(LOG_WARNING, "can't set the mode of '%s': %s", path, strerror(errno));
-	/* A VFS below that keeps its files elsewhere (tests) leaves nothing here to open: no write-behind then. */
-	if ((flags & SQLITE_OPEN_READWRITE) && pages)
-		f->behind_fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 	return SQLITE_OK;
 }
 

@@ -25,51 +25,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "store_history.h"
 #include "store_tree.h"
 #include "tree_internal.h"
 
-enum { DIR_SIZE = 4096, TARGET_MAX = 4095 };
+enum { TARGET_MAX = 4095 };
 
 /* --- pieces ---------------------------------------------------------------------------------------- */
-
-/*
- * Times are kept as differences to btime, which make most of them numbers of a few bytes (format 1 had them as they are).  The
- * differences wrap around, so that every time comes back.
- */
-static int64_t time_to_row(struct timespec t, int64_t btime)
-{
-	return (int64_t)((uint64_t)meta_ns(t) - (uint64_t)btime);
-}
-
-static struct timespec time_of_row(int64_t v, int64_t btime)
-{
-	return meta_timespec((int64_t)((uint64_t)v + (uint64_t)btime));
-}
-
-void tree_read_attr(struct store *s, sqlite3_stmt *st, int col, uint64_t ino, struct store_attr *out)
-{
-	int64_t btime = sqlite3_column_int64(st, col + 10), from = meta_format(s) < 2 ? 0 : btime;
-
-	*out = (struct store_attr){
-		.ino = ino,
-		.mode = (uint32_t)sqlite3_column_int64(st, col),
-		.nlink = (uint32_t)sqlite3_column_int64(st, col + 1),
-		.uid = (uint32_t)sqlite3_column_int64(st, col + 2),
-		.gid = (uint32_t)sqlite3_column_int64(st, col + 3),
-		.rdev = (uint64_t)sqlite3_column_int64(st, col + 4),
-		.size = (uint64_t)sqlite3_column_int64(st, col + 5),
-		.data = (uint64_t)sqlite3_column_int64(st, col + 6),
-		.atime = time_of_row(sqlite3_column_int64(st, col + 7), from),
-		.mtime = time_of_row(sqlite3_column_int64(st, col + 8), from),
-		.ctime = time_of_row(sqlite3_column_int64(st, col + 9), from),
-		.btime = meta_timespec(btime),
-		.version = (uint64_t)sqlite3_column_int64(st, col + 11),
-	};
-	if (S_ISDIR(out->mode)) {
-		out->parent = (uint64_t)sqlite3_column_int64(st, col + 12);
-		out->size = DIR_SIZE;
-	}
-}
 
 int64_t tree_changes(sqlite3_stmt *st)
 {
@@ -93,32 +55,7 @@ int tree_check_change(struct store *s, bool space)
 {
 	if (s->readonly)
 		return ckpt_fail(EROFS, "store %s is read-only", s->path);
-	return space ? store_space_check(s, TREE_SPACE) : 0;
-}
-
-static int no_inode(uint64_t ino)
-{
-	return ckpt_fail(ENOENT, "inode %llu: not there", (unsigned long long)ino);
-}
-
-int meta_inode_get(struct store *s, uint64_t ino, struct store_attr *out)
-{
-	sqlite3_stmt *st = meta_stmt(s, "SELECT " TREE_COLS " FROM inode i WHERE i.ino = ?1");
-	const struct loose *l;
-	int rc;
-
-	if (st == NULL)
-		return meta_fail(s);
-	tree_bind(st, 1, (int64_t)ino);
-	rc = meta_step(s, st);
-	if (rc < 0)
-		return rc;
-	if (rc == 0)
-		return no_inode(ino);
-	tree_read_attr(s, st, 0, ino, out);
-	sqlite3_reset(st);
-	l = loose_find(s->tree, ino);
-	return l != NULL && l->hidden ? no_inode(ino) : 0;
+	return space ? store_space_ask(s, TREE_SPACE) : 0;
 }
 
 int tree_dir(struct store *s, uint64_t ino, struct store_attr *out)
@@ -129,14 +66,15 @@ int tree_dir(struct store *s, uint64_t ino, struct store_attr *out)
 		return rc;
 	if (!S_ISDIR(out->mode))
 		return ckpt_fail(ENOTDIR, "inode %llu: not a directory", (unsigned long long)ino);
-	return out->nlink == 0 ? no_inode(ino) : 0;
+	return out->nlink == 0 ? tree_no_inode(ino) : 0;
 }
 
-int tree_seek(struct store *s, uint64_t parent, const char *name, size_t len, struct tree_entry *out)
+/* As tree_seek(), in the tables. */
+static int read_name(struct store *s, uint64_t parent, const char *name, size_t len, struct tree_entry *out)
 {
-	sqlite3_stmt *st = meta_stmt(s, "SELECT d.ino, d.cookie, " TREE_COLS " FROM dirent d CROSS JOIN inode i "
+	sqlite3_stmt *st = meta_stmt(s, "SELECT d.ino, d.cookie, i.cookie = d.cookie AND i.parent = d.parent, " TREE_COLS
+			" FROM dirent d CROSS JOIN inode i "
 			"ON i.ino = d.ino WHERE d.parent = ?1 AND d.name = ?2");
-	const struct loose *l;
 	int rc;
 
 	if (st == NULL)
@@ -144,11 +82,26 @@ int tree_seek(struct store *s, uint64_t parent, const char *name, size_t len, st
 	tree_bind(st, 1, (int64_t)parent);
 	tree_bind_blob(st, 2, name, len);
 	rc = meta_step(s, st);
+	if (rc > 0) {
+		out->cookie = (uint64_t)sqlite3_column_int64(st, 1);
+		out->placed = sqlite3_column_int(st, 2) != 0;
+		tree_read_attr(s, st, 3, (uint64_t)sqlite3_column_int64(st, 0), &out->attr);
+		sqlite3_reset(st);
+	}
+	if (rc >= 0)
+		tree_seen_put(s, parent, name, len, rc > 0 ? out : NULL);
+	return rc;
+}
+
+int tree_seek(struct store *s, uint64_t parent, const char *name, size_t len, struct tree_entry *out)
+{
+	const struct loose *l;
+	int rc = tree_seen_get(s, parent, name, len, out);
+
+	if (rc < 0)
+		rc = read_name(s, parent, name, len, out);
 	if (rc <= 0)
 		return rc;
-	out->cookie = (uint64_t)sqlite3_column_int64(st, 1);
-	tree_read_attr(s, st, 2, (uint64_t)sqlite3_column_int64(st, 0), &out->attr);
-	sqlite3_reset(st);
 	l = loose_find(s->tree, out->attr.ino);
 	return l == NULL || !l->hidden;
 }
@@ -184,9 +137,15 @@ int tree_empty(struct store *s, uint64_t ino)
 
 int tree_touch(struct store *s, uint64_t ino, int64_t now, int64_t dlinks)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET mtime = ?2 - btime, ctime = ?2 - btime, nlink = nlink + ?3 "
-			"WHERE ino = ?1");
+	sqlite3_stmt *st;
+	int rc;
 
+	if (dlinks == 0)
+		return tree_late_put(s, ino, true, now);
+	rc = tree_late_settle(s, ino, true);
+	if (rc < 0)
+		return rc;
+	st = meta_stmt(s, "UPDATE inode SET mtime = ?2 - btime, ctime = ?2 - btime, nlink = nlink + ?3 WHERE ino = ?1");
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)ino);
@@ -213,6 +172,7 @@ int tree_add_name(struct store *s, uint64_t parent, const char *name, size_t len
 
 	if (c < 0)
 		return (int)c;
+	tree_seen_forget(s);
 	st = meta_stmt(s, "INSERT OR IGNORE INTO dirent(parent, name, cookie, ino, type) VALUES(?1, ?2, ?3, ?4, ?5)");
 	if (st == NULL)
 		return meta_fail(s);
@@ -257,19 +217,6 @@ int store_lookup(struct store *s, uint64_t parent, const char *name, size_t len,
 	return rc;
 }
 
-int store_getattr(struct store *s, uint64_t ino, struct store_attr *out)
-{
-	struct store_attr a;
-	int rc;
-
-	meta_lock(s);
-	rc = meta_inode_get(s, ino, &a);
-	meta_unlock(s);
-	if (rc == 0)
-		*out = a;
-	return rc;
-}
-
 ssize_t store_readlink(struct store *s, uint64_t ino, char *buf, size_t cap)
 {
 	sqlite3_stmt *st;
@@ -286,7 +233,7 @@ ssize_t store_readlink(struct store *s, uint64_t ino, char *buf, size_t cap)
 	if (rc < 0)
 		goto unlock;
 	if (rc == 0) {
-		rc = no_inode(ino);
+		rc = tree_no_inode(ino);
 	} else if (!S_ISLNK((uint32_t)sqlite3_column_int64(st, 0))) {
 		rc = ckpt_fail(EINVAL, "inode %llu: not a symbolic link", (unsigned long long)ino);
 	} else {
@@ -304,69 +251,6 @@ unlock:
 }
 
 /* --- changing ------------------------------------------------------------------------------------------ */
-
-static void apply(struct store_attr *a, const struct store_attr *in, unsigned mask)
-{
-	struct timespec now = meta_timespec(meta_now());
-
-	if (mask & STORE_SET_MODE)
-		a->mode = (a->mode & S_IFMT) | (in->mode & 07777);
-	if (mask & STORE_SET_UID)
-		a->uid = in->uid;
-	if (mask & STORE_SET_GID)
-		a->gid = in->gid;
-	if (mask & STORE_SET_ATIME)
-		a->atime = in->atime;
-	if (mask & STORE_SET_ATIME_NOW)
-		a->atime = now;
-	if (mask & STORE_SET_MTIME)
-		a->mtime = in->mtime;
-	if (mask & STORE_SET_MTIME_NOW)
-		a->mtime = now;
-	/* Within reason: other times less this one must fit into a row. */
-	if ((mask & STORE_SET_BTIME) && meta_ns(in->btime) >= TREE_BTIME_MIN && meta_ns(in->btime) <= TREE_BTIME_MAX)
-		a->btime = in->btime;
-	if (!(mask & STORE_KEEP_CTIME))
-		a->ctime = mask & STORE_SET_CTIME ? in->ctime : now;
-}
-
-int store_setattr(struct store *s, uint64_t ino, const struct store_attr *in, unsigned mask, struct store_attr *out)
-{
-	struct store_attr a;
-	sqlite3_stmt *st;
-	int rc;
-
-	rc = tree_check_change(s, false);
-	if (rc < 0)
-		return rc;
-	rc = meta_begin(s);
-	if (rc < 0)
-		return rc;
-	rc = meta_inode_get(s, ino, &a);
-	if (rc < 0)
-		goto end;
-	apply(&a, in, mask);
-	st = meta_stmt(s, "UPDATE inode SET mode = ?2, uid = ?3, gid = ?4, atime = ?5, mtime = ?6, ctime = ?7, "
-			"btime = ?8 WHERE ino = ?1");
-	if (st == NULL) {
-		rc = meta_fail(s);
-		goto end;
-	}
-	tree_bind(st, 1, (int64_t)ino);
-	tree_bind(st, 2, a.mode);
-	tree_bind(st, 3, a.uid);
-	tree_bind(st, 4, a.gid);
-	tree_bind(st, 5, time_to_row(a.atime, meta_ns(a.btime)));
-	tree_bind(st, 6, time_to_row(a.mtime, meta_ns(a.btime)));
-	tree_bind(st, 7, time_to_row(a.ctime, meta_ns(a.btime)));
-	tree_bind(st, 8, meta_ns(a.btime));
-	rc = meta_exec(s, st);
-end:
-	rc = meta_end(s, rc);
-	if (rc == 0 && out != NULL)
-		*out = a;
-	return rc;
-}
 
 static int insert_inode(struct store *s, const struct store_attr *a, uint64_t parent, uint64_t cookie,
 		const char *target, size_t target_len)
@@ -430,7 +314,7 @@ static void fresh_attr(struct store_attr *a, const struct store_attr *dir, const
 	switch (n->mode & S_IFMT) {
 	case S_IFDIR:
 		a->nlink = 2;
-		a->size = DIR_SIZE;
+		a->size = TREE_DIR_SIZE;
 		a->parent = dir->ino;
 		if (dir->mode & S_ISGID)
 			a->mode |= S_ISGID;
@@ -451,11 +335,11 @@ int store_make(struct store *s, uint64_t parent, const char *name, size_t len, c
 	struct store_attr dir, a;
 	struct loose *l = NULL;
 	bool isdir = S_ISDIR(n->mode);
-	uint64_t cookie;
+	uint64_t cookie = 0;
 	int64_t ino;
 	int rc;
 
-	rc = tree_check_name(name, len, -EEXIST);
+	rc = name != NULL ? tree_check_name(name, len, -EEXIST) : 0;
 	if (rc == 0)
 		rc = check_new(n);
 	if (rc == 0)
@@ -477,19 +361,26 @@ int store_make(struct store *s, uint64_t parent, const char *name, size_t len, c
 		rc = (int)ino;
 		goto end;
 	}
-	if (n->provisional && S_ISREG(n->mode)) {
+	if ((n->provisional && S_ISREG(n->mode)) || name == NULL) {
 		l = loose_new((uint64_t)ino);
 		if (l == NULL) {
-			rc = ckpt_fail(ENOMEM, "'%.*s': no memory", (int)len, name);
+			rc = ckpt_fail(ENOMEM, "inode %lld: no memory", (long long)ino);
 			goto end;
 		}
-		l->provisional = true;
+		l->provisional = name != NULL;
+		l->unlinked = l->unnamed = name == NULL;
+		l->how = l->unlinked ? STORE_DELETED : 0;
 	}
 	fresh_attr(&a, &dir, n, (uint64_t)ino);
-	rc = tree_add_name(s, parent, name, len, a.ino, a.mode, &cookie);
+	if (name != NULL)
+		rc = tree_add_name(s, parent, name, len, a.ino, a.mode, &cookie);
+	else
+		a.nlink = 0;
 	if (rc == 0)
 		rc = insert_inode(s, &a, parent, cookie, S_ISLNK(a.mode) ? n->target : NULL, n->target_len);
 	if (rc == 0)
+		tree_known_put(s, &a);
+	if (rc == 0 && name != NULL)
 		rc = tree_touch(s, parent, meta_ns(a.ctime), isdir);
 	if (rc == 0 && l != NULL) {
 		loose_add(s->tree, l);
@@ -506,6 +397,7 @@ end:
 int store_link(struct store *s, uint64_t ino, uint64_t parent, const char *name, size_t len, struct store_attr *out)
 {
 	struct store_attr dir, a;
+	struct loose *l;
 	sqlite3_stmt *st;
 	uint64_t cookie;
 	int64_t now = meta_now();
@@ -524,10 +416,11 @@ int store_link(struct store *s, uint64_t ino, uint64_t parent, const char *name,
 		rc = tree_dir(s, parent, &dir);
 	if (rc < 0)
 		goto end;
+	l = a.nlink == 0 ? loose_find(s->tree, ino) : NULL;
 	if (S_ISDIR(a.mode))
 		rc = ckpt_fail(EPERM, "inode %llu: a directory has one name", (unsigned long long)ino);
-	else if (a.nlink == 0)
-		rc = no_inode(ino);
+	else if (a.nlink == 0 && (l == NULL || !l->unnamed))
+		rc = tree_no_inode(ino);
 	else if (a.nlink >= TREE_LINK_MAX)
 		rc = ckpt_fail(EMLINK, "inode %llu: too many names", (unsigned long long)ino);
 	else
@@ -536,6 +429,9 @@ int store_link(struct store *s, uint64_t ino, uint64_t parent, const char *name,
 		goto end;
 	a.nlink++;
 	a.ctime = meta_timespec(now);
+	rc = tree_late_settle(s, ino, false);
+	if (rc < 0)
+		goto end;
 	st = meta_stmt(s, "UPDATE inode SET nlink = nlink + 1, ctime = ?2 - btime, parent = CASE cookie WHEN 0 THEN ?3 ELSE "
 			"parent END, cookie = CASE cookie WHEN 0 THEN ?4 ELSE cookie END WHERE ino = ?1");
 	if (st == NULL) {
@@ -549,6 +445,8 @@ int store_link(struct store *s, uint64_t ino, uint64_t parent, const char *name,
 	rc = meta_exec(s, st);
 	if (rc == 0)
 		rc = tree_touch(s, parent, now, 0);
+	if (rc == 0 && l != NULL)
+		rc = loose_named(s, l);
 end:
 	rc = meta_end(s, rc);
 	if (rc == 0 && out != NULL)

@@ -135,9 +135,13 @@ void loose_drop(struct tree *t, struct loose *l)
 	loose_free(l);
 }
 
-int tree_before_commit(struct store *s)
+int tree_before_commit(struct store *s, bool all)
 {
 	struct tree *t = s->tree;
+	int late = all || tree_late_many(s) ? tree_late_write(s) : 0;
+
+	if (late < 0)
+		return late;
 
 	while (t != NULL && t->unwritten != NULL) {
 		struct loose *l = t->unwritten;
@@ -190,6 +194,15 @@ int meta_settle(struct store *s, uint64_t ino)
 	return 0;
 }
 
+int loose_named(struct store *s, struct loose *l)
+{
+	int rc = l->written ? tree_delete_orphan(s, l->ino) : 0;
+
+	if (rc == 0)
+		loose_drop(s->tree, l);
+	return rc;
+}
+
 /*
  * --- after a crash
  * -------------------------------------------------------------------------------------------
@@ -239,6 +252,7 @@ static int delete_names(struct store *s, const struct store_attr *a)
 			"ino = ?1) AND cookie = (SELECT cookie FROM inode WHERE ino = ?1)");
 	int rc;
 
+	tree_seen_forget(s);
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)a->ino);

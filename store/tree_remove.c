@@ -41,9 +41,13 @@ static bool for_history(struct store *s, const struct store_attr *a)
 
 static int set_nlink(struct store *s, const struct store_attr *a, uint64_t cookie)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET nlink = ?2, ctime = ?3 - btime, "
-			"cookie = CASE cookie WHEN ?4 THEN 0 ELSE cookie END WHERE ino = ?1");
+	int rc = tree_late_settle(s, a->ino, false);
+	sqlite3_stmt *st;
 
+	if (rc < 0)
+		return rc;
+	st = meta_stmt(s, "UPDATE inode SET nlink = ?2, ctime = ?3 - btime, "
+			"cookie = CASE cookie WHEN ?4 THEN 0 ELSE cookie END WHERE ino = ?1");
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)a->ino);
@@ -109,6 +113,7 @@ int tree_delete_name(struct store *s, uint64_t parent, const char *name, size_t 
 {
 	sqlite3_stmt *st = meta_stmt(s, "DELETE FROM dirent WHERE parent = ?1 AND name = ?2");
 
+	tree_seen_forget(s);
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)parent);

@@ -129,6 +129,7 @@ static int point(struct store *s, const struct place *p, const struct store_attr
 {
 	sqlite3_stmt *st = meta_stmt(s, "UPDATE dirent SET ino = ?3, type = ?4 WHERE parent = ?1 AND name = ?2");
 
+	tree_seen_forget(s);
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)p->parent);
@@ -143,6 +144,7 @@ static int move_name(struct store *s, const struct move *m, int64_t cookie)
 	sqlite3_stmt *st = meta_stmt(s, "UPDATE dirent SET parent = ?3, name = ?4, cookie = ?5 "
 			"WHERE parent = ?1 AND name = ?2");
 
+	tree_seen_forget(s);
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)m->from.parent);
@@ -156,11 +158,15 @@ static int move_name(struct store *s, const struct move *m, int64_t cookie)
 /* The inode's ctime and the place of the name it has now. */
 static int settle_inode(struct store *s, struct store_attr *a, uint64_t parent, int64_t cookie, int64_t now)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET ctime = ?2 - btime, parent = ?3, cookie = ?4 WHERE ino = ?1");
+	int rc = tree_late_settle(s, a->ino, false);
+	sqlite3_stmt *st;
 
+	if (rc < 0)
+		return rc;
 	a->ctime = meta_timespec(now);
 	if (S_ISDIR(a->mode))
 		a->parent = parent;
+	st = meta_stmt(s, "UPDATE inode SET ctime = ?2 - btime, parent = ?3, cookie = ?4 WHERE ino = ?1");
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)a->ino);
@@ -168,6 +174,13 @@ static int settle_inode(struct store *s, struct store_attr *a, uint64_t parent, 
 	tree_bind(st, 3, (int64_t)parent);
 	tree_bind(st, 4, cookie);
 	return meta_exec(s, st);
+}
+
+/* A directory keeps the mtime it has. */
+static int late_ctime(struct store *s, struct store_attr *a, int64_t now)
+{
+	a->ctime = meta_timespec(now);
+	return tree_late_put(s, a->ino, false, now);
 }
 
 static int move_names(struct store *s, struct move *m)
@@ -190,6 +203,9 @@ static int move_names(struct store *s, struct move *m)
 	} else {
 		cookie = m->from.parent == m->to.parent ? (int64_t)m->src.cookie : tree_cookie(s);
 		rc = cookie < 0 ? (int)cookie : move_name(s, m, cookie);
+		/* Of the inode only ctime changes. */
+		if (rc == 0 && m->src.placed && m->from.parent == m->to.parent)
+			return late_ctime(s, &m->src.attr, m->now);
 	}
 	return rc < 0 ? rc : settle_inode(s, &m->src.attr, m->to.parent, cookie, m->now);
 }

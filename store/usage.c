@@ -336,7 +336,7 @@ static int count_inline(struct usage *u, uint64_t version)
 		l->own += stored;
 		u->all->unique += raw;
 		u->all->stored += stored;
-		count_codec(u, head[0], 1, raw, stored);
+		count_codec(u, head[0], 0, raw, stored);
 	}
 	sqlite3_reset(st);
 out:

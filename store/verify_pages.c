@@ -48,7 +48,7 @@ static int scan_chunks(struct store *s, uint32_t *at, struct scan *scan)
 		ckpt_mutex_lock(&d->lock);
 	}
 	if (!rc && sqlite3_file_control(d->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK && file)
-		rc = store_vfs_scan(s, file, at, bad_page, scan);
+		rc = store_vfs_scan(s, file, INT64_MAX, at, bad_page, scan);
 	pthread_mutex_unlock(&d->lock);
 	return rc;
 }

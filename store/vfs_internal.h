@@ -37,6 +37,9 @@ void store_vfs_tick(struct store *s);
 int store_vfs_flush(struct sqlite3_file *wal);
 int store_vfs_sync(struct sqlite3_file *wal);
 
+/* What a file has below `end` is of no use any more: its place on the disk is given back, as far as the filesystem can. */
+void store_vfs_punch(struct sqlite3_file *f, uint64_t end);
+
 /*
  * For who got PAGE_DAMAGED (page_sums_internal.h) from SQLite: the message that names the page which this thread met last; -EIO.
  */
@@ -44,12 +47,27 @@ int store_vfs_damage(void);
 
 /*
  * Looks at some pages of a database as they stand in its file, from page *at + 1 on, and calls bad() with the number of each that is
- * damaged, unless the WAL has a newer one in its place.  Returns how many it looked at, and has added them to *at; 0 at the end
+ * damaged, unless the WAL has a newer one in its place.  `pages`: how many the connection knows, where a WAL may say that there
+ * are fewer than in the file.  Returns how many it looked at, and has added them to *at; 0 at the end
  * and for a database without sums; -EIO or -ENOMEM.  The lock of the connection is held; it reads about a megabyte.
  */
-int store_vfs_scan(struct store *s, struct sqlite3_file *db, uint32_t *at, void (*bad)(void *arg, uint32_t page), void *arg);
+int store_vfs_scan(struct store *s, struct sqlite3_file *db, int64_t pages, uint32_t *at,
+		void (*bad)(void *arg, uint32_t page), void *arg);
+
+/*
+ * For reading past SQLite (row_pages_internal.h): a descriptor of the database's file, and how long its pages are.  -1:
+ * there is none, since the VFS below keeps its files elsewhere, or pages have no sums.  It lives as long as SQLite's own;
+ * nobody else closes it.
+ */
+int store_vfs_reads(struct sqlite3_file *db, uint32_t *page_size);
 
 /* db_flags.c: is there a WAL with frames, or a journal whose header is not cleared, beside `db`?  1, 0, or -errno. */
 int store_db_leftover(const char *db, const char *suffix);
+/*
+ * db_flags.c: writes a WAL or a journal that somebody left once more, as it is, before anybody believes it.  When a sync has failed
+ * the kernel counts the pages as clean that it could not write, shows them to whoever reads, and calls the next sync a
+ * success; what is then done on the word of that file would, after a power cut, stand on nothing.  An SQLite result code.
+ */
+int store_db_again(struct sqlite3_file *f);
 
 #endif

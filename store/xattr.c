@@ -109,9 +109,12 @@ unlock:
 /* ctime moves. Also finds out that the inode is not there. */
 static int touch(struct store *s, uint64_t ino)
 {
-	sqlite3_stmt *st = meta_stmt(s, "UPDATE inode SET ctime = ?2 WHERE ino = ?1");
-	int rc;
+	int rc = tree_late_settle(s, ino, false);
+	sqlite3_stmt *st;
 
+	if (rc < 0)
+		return rc;
+	st = meta_stmt(s, "UPDATE inode SET ctime = ?2 - btime WHERE ino = ?1");
 	if (st == NULL)
 		return meta_fail(s);
 	tree_bind(st, 1, (int64_t)ino);

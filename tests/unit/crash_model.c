@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "codec/codec_hash.h"
+#include "store/chunk_parts.h"
 #include "store/store_file.h"
 #include "store/store_tree.h"
 
@@ -278,7 +279,12 @@ int world_open(struct world *w)
 {
 	if (disk_mirror(w->disk, w->dir))
 		return -EIO;
-	return store_open(w->dir, &w->opt, &w->s);
+	int rc = store_open(w->dir, &w->opt, &w->s);
+
+	/* Every other time chunks take the way through chunks.plain. */
+	if (rc == 0)
+		atomic_store(&w->s->chunks->pipe.forced, world_below(w, 2) ? PRESSURE_FLOOD : PRESSURE_BY_QUEUE);
+	return rc;
 }
 
 int world_close(struct world *w)

@@ -17,6 +17,7 @@
 #include "scratch_chunks.h"
 #include "scratch_files.h"
 #include "scratch_sql.h"
+#include "store/chunk_parts.h"
 #include "store/pool_internal.h"
 #include "store/store_derived.h"
 #include "store/store_internal.h"
@@ -104,6 +105,8 @@ static void make_all(struct store *s)
 {
 	struct store_recompress_result re;
 
+	/* SHA-256 is taken at once: a name that is not known by it, where it was taken later, is malformed. */
+	atomic_store(&s->chunks->pipe.forced, PRESSURE_NEVER);
 	for (int i = 0; i < SMALL; i++)
 		add(s, i, some_bytes(2 * (uint64_t)i, 3000 + 10 * (size_t)i), 3000 + 10 * (size_t)i);
 	expect(pool_all(s, 1, false, 0), "pool");

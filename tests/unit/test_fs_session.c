@@ -274,7 +274,7 @@ static void test_written_after_last_close(void **state)
 
 static void test_tick_publishes_logs(void **state)
 {
-	struct fs_handle *log, *torn, *old;
+	struct fs_handle *log, *torn, *old, *held;
 
 	(void)state;
 	make_zips();
@@ -285,6 +285,9 @@ static void test_tick_publishes_logs(void **state)
 	write_as(&trainer, log, 0, "one\n", 4);
 	write_as(&trainer, torn, 0, new_zip, 50000);
 	write_as(&trainer, old, 0, "new", 3);
+	held = open_as(&trainer, "held", O_WRONLY | O_CREAT);
+	fs_hold(fs, held, true);
+	write_as(&trainer, held, 0, "half", 4);
 	fs_tick(fs);
 	usleep(1100000);
 	fs_tick(fs);
@@ -292,6 +295,7 @@ static void test_tick_publishes_logs(void **state)
 	crash_and_reopen();
 	expect("log", "one\n", 4);
 	assert_false(exists("m.pt"));
+	assert_false(exists("held"));
 	expect("over", "old", 3);
 }
 
