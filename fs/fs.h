@@ -8,7 +8,7 @@
  * Inode numbers of the ordinary tree are the store's (root FS_ROOT); those of views (names beginning with '@' in the root,
  * hidden from readdir of the root) have FS_VIRTUAL set and live as long as somebody has looked them up.
  *
- * Life of a number: fs_lookup, fs_make, fs_create and fs_link count one lookup on success; fs_forget gives them back.  An unlinked
+ * Life of a number: fs_lookup, fs_make, fs_create, fs_create_unnamed and fs_link count one lookup on success; fs_forget gives them back.  An unlinked
  * inode lives until its last lookup and handle are gone.
  *
  * All functions return 0 or -errno (as Linux documents for the call they stand for), may block for the disk, and may be called
@@ -95,7 +95,12 @@ ssize_t fs_readlink(struct fs *fs, uint64_t ino, char *buf, size_t cap);
  */
 int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, mode_t mode, int flags,
 		struct fs_handle **h, struct fs_entry *out);
+/* O_TMPFILE: a file without a name in the directory's filesystem, which fs_link() may give it. */
+int fs_create_unnamed(struct fs *fs, const struct fs_caller *c, uint64_t parent, mode_t mode, int flags,
+		struct fs_handle **h, struct fs_entry *out);
 int fs_open_file(struct fs *fs, const struct fs_caller *c, uint64_t ino, int flags, struct fs_handle **h);
+/* fcntl(F_SETFL) took O_APPEND or gave it; nobody says so but the next write. */
+void fs_handle_set_append(struct fs_handle *h, bool append);
 /* How the kernel may cache this handle's data. */
 bool fs_handle_keep_cache(const struct fs_handle *h); /* content is what this inode had at the last open */
 bool fs_handle_unsized(const struct fs_handle *h);    /* generated, size not known at stat time (@stats): direct_io */
@@ -106,15 +111,30 @@ ssize_t fs_read(struct fs *fs, struct fs_handle *h, uint64_t off, void *buf, siz
  * has kernel set and pid 0.
  */
 ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf, size_t len);
+/*
+ * The same for who answers its caller in between (store_file_write_begin).  When *rest (NULL before) is set, also
+ * beside an error, buf must stay as it is until fs_write_end(), whatever becomes of the handle meanwhile.
+ */
+struct fs_body;
+ssize_t fs_write_begin(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf,
+		size_t len, struct fs_body **rest);
+void fs_write_end(struct fs *fs, struct fs_body *rest);
 /* close(2) of one descriptor: publishes, or, when the caller is being killed, decides (see fs_session.c). */
 int fs_flush(struct fs *fs, const struct fs_caller *c, struct fs_handle *h);
 int fs_fsync(struct fs *fs, struct fs_handle *h, bool datasync);
+/*
+ * With `hold`, fs_tick() does not publish what is written through h, a handle that fs_create() made, as it does with a log that is
+ * written slowly: a copy from a slow disk is shown when it is whole.  Without, it may again.
+ */
+void fs_hold(struct fs *fs, struct fs_handle *h, bool hold);
 /* The last descriptor of the handle is gone; frees it. */
 void fs_release(struct fs *fs, struct fs_handle *h);
 int fs_fallocate(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, int mode, uint64_t off, uint64_t len);
 int fs_lseek(struct fs *fs, struct fs_handle *h, uint64_t off, int whence, uint64_t *out);
 int64_t fs_copy_range(struct fs *fs, const struct fs_caller *c, struct fs_handle *in, uint64_t off_in, struct fs_handle *out,
 		uint64_t off_out, uint64_t len);
+/* As store_file_same(); 0 for what is generated. */
+int64_t fs_same_range(struct fs_handle *a, uint64_t off_a, struct fs_handle *b, uint64_t off_b, uint64_t len);
 
 /*
  * Entries with "." and ".." first. cookie: 0 from the start. emit non-zero stops. With FS_ATTRS, each but "." and ".." carries an

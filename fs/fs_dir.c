@@ -207,7 +207,11 @@ int fs_readdir(struct fs *fs, struct fs_dir *d, uint64_t cookie, enum fs_listing
 
 	l.seen = atomic_load(&fs->gone);
 	l.published = atomic_load(&fs->published);
-	d->was_read = true;
+	if (!d->was_read && !(d->ino & FS_VIRTUAL)) {
+		/* Before the answer, which makes the kernel ask for the access time again. */
+		d->was_read = true;
+		fs_atime_apply(fs, d->ino, fs_realtime());
+	}
 	if ((!cookie || !d->mark) && !(d->ino & FS_VIRTUAL))
 		d->mark = store_readdir_mark(fs->store);
 	l.mark = d->mark;
@@ -234,8 +238,6 @@ void fs_closedir(struct fs *fs, struct fs_dir *d)
 	if (!d)
 		return;
 	if (!(d->ino & FS_VIRTUAL)) {
-		if (d->was_read)
-			fs_atime_apply(fs, d->ino, fs_realtime());
 		fs_inode_unref(fs, d->ino, 1);
 	}
 	dir_free(d);

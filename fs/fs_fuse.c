@@ -15,8 +15,7 @@
  *   O_WRONLY           past the page cache (direct_io): it cannot be mapped, and whole megabytes arrive in one
  *                      request at twice the speed.  Kernels from 6.6 drop cached pages of the range that is written;
  *                      on older ones another reader would see old bytes, so there it goes through the cache too.  So
- *                      does a file with setuid or setgid bits, which a user's write must clear: the kernel does that
- *                      in its cached path only.
+ *                      does a file with privileges that a write must clear (fuse_privilege.c).
  *   size not known     past the page cache, for it would be cut off at st_size
  *
  * Lookup counts.  A reply with an entry that the kernel did not take (-ENOENT: the request was given up) is
@@ -27,6 +26,7 @@
  * splicing them costs a copy more).
  */
 #include "fuse_internal.h"
+#include "fuse_loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -341,7 +341,11 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 {
 	struct fs_caller c = caller(req);
 	struct fs_entry e;
-	int rc = fs_setattr(tree(req), &c, ino, st, setattr_mask(to_set), handle(fi), &e);
+	int rc = fuse_setattr_privilege(req, ino, st, &to_set);
+	if (rc == 0)
+		rc = fs_setattr(tree(req), &c, ino, st, setattr_mask(to_set), handle(fi), &e);
+	if (rc == 0)
+		fuse_privilege_given(adapter(req), &e.st);
 	reply_attr(req, sync_names(req, rc), &e);
 }
 
@@ -352,28 +356,15 @@ static int open_flags(fuse_req_t req, const struct fuse_file_info *fi)
 	return adapter(req)->sync ? fi->flags | O_SYNC : fi->flags;
 }
 
-/*
- * The bits that a change by a user takes from a file: setgid without execution is no privilege but a lock's
- * mark.
- */
-static mode_t privileged_bits(const struct stat *st)
-{
-	mode_t bits = st->st_mode & S_ISUID;
-	if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-		bits |= S_ISGID;
-	return S_ISREG(st->st_mode) ? bits : 0;
-}
-
 /* st: of the file, NULL when it could not be had. */
 static void set_caching(fuse_req_t req, struct fs_handle *h, const struct stat *st, struct fuse_file_info *fi)
 {
 	int access = fi->flags & O_ACCMODE;
-	/* A write by a user clears these bits: the kernel sees to it in its cached path only. */
-	bool privileged = st == NULL || privileged_bits(st) != 0;
 	fi->fh = (uint64_t)(uintptr_t)h;
 	fi->keep_cache = fs_handle_keep_cache(h);
-	fi->direct_io = fs_handle_unsized(h) || (access == O_WRONLY && !privileged && adapter(req)->direct_writes);
-	fi->noflush = access == O_RDONLY; /* its close has nothing to publish */
+	fi->direct_io = fs_handle_unsized(h) || (access == O_WRONLY && adapter(req)->direct_writes && st != NULL &&
+			!fuse_may_lose(tree(req), st));
+	fi->noflush = access == O_RDONLY && !(fi->flags & O_TRUNC); /* its close has nothing to publish */
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -382,7 +373,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct fs_caller c = caller(req);
 	struct fs_handle *h = NULL;
 	struct fs_entry e;
-	int rc = fs_create(fs, &c, parent, name, mode, open_flags(req, fi), &h, &e);
+	int rc = strcmp(name, FUSE_UNNAMED) == 0 ? fs_create_unnamed(fs, &c, parent, mode, open_flags(req, fi), &h, &e)
+			: fs_create(fs, &c, parent, name, mode, open_flags(req, fi), &h, &e);
 	if (rc == 0 && (rc = sync_names(req, rc)) < 0) {
 		fs_release(fs, h);
 		fs_forget(fs, e.st.st_ino, 1);
@@ -415,7 +407,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	 * Of a truncation that is part of open the kernel leaves this to us; it asks for the attributes
 	 * afterwards.
 	 */
-	mode_t bits = rc == 0 && (fi->flags & O_TRUNC) && c.uid != 0 ? privileged_bits(&e.st) : 0;
+	mode_t bits = rc == 0 && (fi->flags & O_TRUNC) ? fuse_lost_bits(req, &e.st) : 0;
 	if (bits != 0) {
 		e.st.st_mode &= ~bits;
 		rc = fs_setattr(fs, &c, ino, &e.st, FS_SET_MODE, NULL, &e);
@@ -445,15 +437,27 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
 		struct fuse_file_info *fi)
 {
-	(void)ino;
+	struct fs *fs = tree(req);
+	struct fs_body *rest = NULL;
 	struct fs_caller c = caller(req);
+	ssize_t n = 0;
 	if (fi->writepage)
 		c.pid = 0; /* dirty pages of a mapping, written by the kernel: whose they were is not known */
-	ssize_t n = fs_write(tree(req), &c, handle(fi), (uint64_t)off, buf, size);
+	else
+		fs_handle_set_append(handle(fi), fi->flags & O_APPEND);
+	if (!fi->writepage && atomic_load_explicit(&adapter(req)->privileges, memory_order_relaxed))
+		n = fuse_privilege_written(req, ino);
+	if (n == 0)
+		n = fs_write_begin(fs, &c, handle(fi), (uint64_t)off, buf, size, &rest);
 	if (n < 0)
 		reply_rc(req, n);
 	else
 		fuse_reply_write(req, (size_t)n);
+	/* The writer prepares its next request while this one's bytes are cut; buf is the loop's until we return. */
+	if (rest != NULL) {
+		fuse_loop_beside();
+		fs_write_end(fs, rest);
+	}
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -29,7 +29,9 @@ static struct fs_handle *handle_new(const struct fs_caller *c, int flags)
 		return NULL;
 	}
 	h->flags = flags;
-	h->writable = (flags & O_ACCMODE) != O_RDONLY;
+	/* O_RDONLY | O_TRUNC changes the content too, and its close publishes that; writes don't get past the kernel. */
+	h->writable = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+	atomic_init(&h->append, flags & O_APPEND);
 	h->opener = c ? c->pid : 0;
 	atomic_init(&h->writer, h->opener);
 	return h;
@@ -159,7 +161,13 @@ static int create_existing(struct fs *fs, const struct fs_caller *c, uint64_t pa
 int fs_create(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, mode_t mode, int flags,
 		struct fs_handle **out, struct fs_entry *entry)
 {
-	struct store_new n = { .mode = S_IFREG | (mode & 07777), .uid = c->uid, .gid = c->gid, .provisional = true };
+	/* Without write access nothing will ever be published: an empty file is all it is meant to be (a lock, a mark). */
+	struct store_new n = {
+		.mode = S_IFREG | (mode & 07777),
+		.uid = c->uid,
+		.gid = c->gid,
+		.provisional = (flags & O_ACCMODE) != O_RDONLY,
+	};
 	struct store_attr a;
 	struct fs_handle *h;
 	struct fs_body *b;
@@ -211,6 +219,12 @@ unref_inode:
 remove_name:
 	fs_name_remove(fs, parent, name, a.ino);
 	return rc;
+}
+
+void fs_handle_set_append(struct fs_handle *h, bool append)
+{
+	if (atomic_load_explicit(&h->append, memory_order_relaxed) != append)
+		atomic_store(&h->append, append);
 }
 
 bool fs_handle_keep_cache(const struct fs_handle *h)
@@ -285,10 +299,11 @@ static int check_writable(const struct fs_handle *h)
 	return 0;
 }
 
-ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf, size_t len)
+ssize_t fs_write_begin(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf,
+		size_t len, struct fs_body **rest)
 {
 	/* Dirty pages of a mapping know where they belong, also in a file that is open with O_APPEND. */
-	bool pages = !c || (c->kernel && c->pid == 0);
+	bool pages = !c || (c->kernel && c->pid == 0), late = false;
 	int rc;
 
 	rc = check_writable(h);
@@ -299,9 +314,12 @@ ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, 
 	rc = fs_change_begin(fs, c, h->body, h, false);
 	if (rc < 0)
 		return rc;
-	if ((h->flags & O_APPEND) && !pages)
+	if (atomic_load_explicit(&h->append, memory_order_relaxed) && !pages)
 		off = STORE_APPEND;
-	rc = store_file_write(h->body->file, off, buf, len);
+	rc = store_file_write_begin(h->body->file, off, buf, len, rest ? &late : NULL);
+	/* The handle may be closed as soon as its writer hears of it. */
+	if (late)
+		*rest = fs_body_again(fs, h->body);
 	fs_change_result(fs, h->body, off, rc);
 	fs_change_end(h->body);
 	if (rc == 0)
@@ -309,6 +327,18 @@ ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, 
 	return rc < 0 ? rc : (ssize_t)len;
 }
 
+void fs_write_end(struct fs *fs, struct fs_body *rest)
+{
+	store_file_write_end(rest->file);
+	fs_body_put(fs, rest);
+}
+
+ssize_t fs_write(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, uint64_t off, const void *buf, size_t len)
+{
+	return fs_write_begin(fs, c, h, off, buf, len, NULL);
+}
+
+/* 1 when it is what it was. */
 static int fill_range(struct fs *fs, struct store_file *f, int mode, uint64_t off, uint64_t len)
 {
 	struct store_attr a = { 0 };
@@ -320,7 +350,7 @@ static int fill_range(struct fs *fs, struct store_file *f, int mode, uint64_t of
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		return store_file_punch(f, off, len);
 	if (mode & FALLOC_FL_ZERO_RANGE) {
-		rc = off < a.size ? store_file_punch(f, off, len) : 0;
+		rc = off < a.size ? store_file_punch(f, off, len) : 1;
 	} else {
 		/* Nothing is set aside for content that may take any room; only what can't ever fit is refused. */
 		grow = end > a.size ? end - (off > a.size ? off : a.size) : 0;
@@ -328,8 +358,10 @@ static int fill_range(struct fs *fs, struct store_file *f, int mode, uint64_t of
 		if (rc == 0 && grow > space.avail)
 			rc = ckpt_fail(ENOSPC, "%llu bytes are asked for, %llu are free", (unsigned long long)grow,
 					(unsigned long long)space.avail);
+		if (rc == 0)
+			rc = 1;
 	}
-	if (rc == 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > a.size)
+	if (rc >= 0 && !(mode & FALLOC_FL_KEEP_SIZE) && end > a.size)
 		rc = store_file_truncate(f, end);
 	return rc;
 }
@@ -360,7 +392,21 @@ int fs_fallocate(struct fs *fs, const struct fs_caller *c, struct fs_handle *h, 
 		return rc;
 	rc = fill_range(fs, h->body->file, mode, off, len);
 	fs_change_end(h->body);
+	if (rc > 0) {
+		struct stat st = { 0 };
+		struct fs_entry e;
+
+		rc = fs_setattr(fs, c, h->body->ino, &st, FS_SET_MTIME_NOW, h, &e);
+	}
 	return rc < 0 ? rc : changed(fs, h);
+}
+
+int64_t fs_same_range(struct fs_handle *a, uint64_t off_a, struct fs_handle *b, uint64_t off_b, uint64_t len)
+{
+	struct store_file *x = a->body ? a->body->file : a->view.content;
+	struct store_file *y = b->body ? b->body->file : b->view.content;
+
+	return x && y ? store_file_same(x, off_a, y, off_b, len) : 0;
 }
 
 int64_t fs_copy_range(struct fs *fs, const struct fs_caller *c, struct fs_handle *in, uint64_t off_in, struct fs_handle *out,

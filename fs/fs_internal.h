@@ -157,6 +157,8 @@ int fs_inode_ref(struct fs *fs, uint64_t ino);
 void fs_inode_unref(struct fs *fs, uint64_t ino, uint64_t n);
 /* The last name of an inode is gone: it is reaped now or with its last reference. */
 void fs_inode_orphaned(struct fs *fs, uint64_t ino);
+/* It is to have a name again: true when it had none. The caller has a reference. */
+bool fs_inode_named(struct fs *fs, uint64_t ino);
 bool fs_inode_is_orphan(struct fs *fs, uint64_t ino);
 /* The reference is taken after the inode was found by a name; true when it was not reaped in between.  seen: fs->gone
  * as it was before the name was looked at. */
@@ -166,6 +168,8 @@ bool fs_inode_still(struct fs *fs, uint64_t ino, unsigned long long seen);
 int fs_body_open(struct fs *fs, uint64_t ino, struct fs_body **out);
 /* The same if there is one and its store_file is open, else NULL. */
 struct fs_body *fs_body_hold(struct fs *fs, uint64_t ino);
+/* One more reference for somebody who has one. */
+struct fs_body *fs_body_again(struct fs *fs, struct fs_body *b);
 /* Gives a reference back; closes the store_file with the last one. */
 void fs_body_put(struct fs *fs, struct fs_body *b);
 struct fs_shard *fs_shard_of(struct fs *fs, uint64_t ino);
@@ -187,6 +191,8 @@ int64_t fs_realtime(void);
 int64_t fs_monotonic(void);
 /* -EPERM for a name that is kept for views. */
 int fs_name_allowed(uint64_t parent, const char *name);
+/* ctime of an inode moved in the store: a session that is open on it must not put it back, nor hide it. */
+void fs_ctime_moved(struct fs *fs, uint64_t ino);
 /* Removes a name if it leads to this inode, else -ENOENT. No names lock may be held. */
 int fs_name_remove(struct fs *fs, uint64_t parent, const char *name, uint64_t ino);
 
@@ -196,7 +202,8 @@ struct fs_handle {
 	struct fs_body *body;     /* NULL: of a view */
 	struct fs_view_file view;
 	int flags;
-	bool writable;
+	bool writable;            /* or opened with O_TRUNC */
+	atomic_bool append;
 	bool keep_cache;
 	pid_t opener;
 	_Atomic pid_t writer;     /* thread of the last write(2); the opener before any */

@@ -9,6 +9,7 @@
  * Names beginning with '@' in the root are views: nobody makes them, removes them or moves them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -70,10 +71,36 @@ int fs_make(struct fs *fs, const struct fs_caller *c, uint64_t parent, const cha
 	return 0;
 }
 
+int fs_create_unnamed(struct fs *fs, const struct fs_caller *c, uint64_t parent, mode_t mode, int flags,
+		struct fs_handle **h, struct fs_entry *out)
+{
+	struct store_new n = { .mode = S_IFREG | (mode & 07777), .uid = c->uid, .gid = c->gid };
+	struct store_attr a;
+	int rc;
+
+	if (parent & FS_VIRTUAL)
+		return ckpt_fail(EROFS, "views are read-only");
+	rc = store_make(fs->store, parent, NULL, 0, &n, &a);
+	if (rc < 0)
+		return rc;
+	rc = fs_inode_ref(fs, a.ino);
+	fs_inode_orphaned(fs, a.ino);
+	if (rc < 0)
+		return rc;
+	rc = fs_open_file(fs, c, a.ino, flags & ~O_TRUNC, h);
+	if (rc < 0)
+		fs_inode_unref(fs, a.ino, 1);
+	else
+		fs_entry_fill(fs, &a, atomic_load(&fs->published), out);
+	return rc;
+}
+
+/* A file that was made without a name counts as one that has some while it gets its first: what was written goes with it. */
 int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t parent, const char *name, struct fs_entry *out)
 {
 	unsigned long long published = atomic_load(&fs->published);
 	struct store_attr a;
+	bool orphan;
 	int rc;
 
 	if (ino & FS_VIRTUAL)
@@ -81,16 +108,19 @@ int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t par
 	rc = fs_name_allowed(parent, name);
 	if (rc < 0)
 		return rc;
-	rc = fs_session_publish_ino(fs, ino);
-	if (rc < 0)
-		return rc;
 	rc = fs_inode_ref(fs, ino);
 	if (rc < 0)
 		return rc;
-	ckpt_rwlock_rdlock(&fs->names);
-	rc = store_link(fs->store, ino, parent, name, strlen(name), &a);
-	pthread_rwlock_unlock(&fs->names);
+	orphan = fs_inode_named(fs, ino);
+	rc = fs_session_publish_ino(fs, ino);
+	if (rc == 0) {
+		ckpt_rwlock_rdlock(&fs->names);
+		rc = store_link(fs->store, ino, parent, name, strlen(name), &a);
+		pthread_rwlock_unlock(&fs->names);
+	}
 	if (rc < 0) {
+		if (orphan)
+			fs_inode_orphaned(fs, ino);
 		fs_inode_unref(fs, ino, 1);
 		return rc;
 	}
@@ -104,6 +134,7 @@ int fs_link(struct fs *fs, const struct fs_caller *c, uint64_t ino, uint64_t par
 /* After a name went: the inode it led to, the directory it was in. */
 static void name_went(struct fs *fs, const struct fs_caller *c, uint64_t parent, const char *name, const struct store_attr *a)
 {
+	fs_ctime_moved(fs, a->ino);
 	if (a->nlink == 0)
 		fs_inode_orphaned(fs, a->ino);
 	else
@@ -200,12 +231,14 @@ int fs_rename(struct fs *fs, const struct fs_caller *c, uint64_t parent, const c
 	pthread_rwlock_unlock(&fs->names);
 	if (rc < 0)
 		return rc;
+	if (replaced.ino != 0)
+		fs_ctime_moved(fs, replaced.ino);
 	if (replaced.ino != 0 && replaced.nlink == 0)
 		fs_inode_orphaned(fs, replaced.ino);
 	if (regular || other) {
 		/* The rename itself is done and can't be taken back: a commit that fails is said in the log, and again by the
 		 * next fsync. */
-		if (store_commit(fs->store, false) < 0)
+		if (store_commit_names(fs->store) < 0)
 			ckpt_log(LOG_ERR, "rename to '%s' is not committed yet: %s", newname, ckpt_errmsg());
 	}
 	if (replaced.ino != 0 && replaced.nlink > 0)

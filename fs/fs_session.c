@@ -486,6 +486,14 @@ static void tick_body(struct fs *fs, struct fs_body *b, bool parked)
 	tell(fs, b->ino, &news);
 }
 
+void fs_hold(struct fs *fs, struct fs_handle *h, bool hold)
+{
+	(void)fs;
+	ckpt_mutex_lock(&h->body->session);
+	h->body->not_before = hold ? INT64_MAX : 0;
+	pthread_mutex_unlock(&h->body->session);
+}
+
 void fs_session_tick(struct fs *fs)
 {
 	for (size_t i = 0; i < FS_SHARDS; i++) {

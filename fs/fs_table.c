@@ -167,6 +167,21 @@ void fs_inode_orphaned(struct fs *fs, uint64_t ino)
 		reap_now(fs, ino);
 }
 
+bool fs_inode_named(struct fs *fs, uint64_t ino)
+{
+	struct fs_shard *sh = fs_shard_of(fs, ino);
+	struct fs_inode *n;
+	bool was;
+
+	pthread_mutex_lock(&sh->lock);
+	n = inode_find(sh, ino);
+	was = n && n->orphan;
+	if (n)
+		n->orphan = 0;
+	pthread_mutex_unlock(&sh->lock);
+	return was;
+}
+
 bool fs_inode_is_orphan(struct fs *fs, uint64_t ino)
 {
 	struct fs_shard *sh = fs_shard_of(fs, ino);
@@ -308,6 +323,16 @@ struct fs_body *fs_body_hold(struct fs *fs, uint64_t ino)
 		b = n->body;
 		b->refs++;
 	}
+	pthread_mutex_unlock(&sh->lock);
+	return b;
+}
+
+struct fs_body *fs_body_again(struct fs *fs, struct fs_body *b)
+{
+	struct fs_shard *sh = fs_shard_of(fs, b->ino);
+
+	pthread_mutex_lock(&sh->lock);
+	b->refs++;
 	pthread_mutex_unlock(&sh->lock);
 	return b;
 }

@@ -11,9 +11,9 @@
 #include "fs_internal.h"
 #include "store/store_stats.h"
 
-enum space { SPACE_NONE, SPACE_KEPT, SPACE_SECURITY };
+enum space { SPACE_NONE, SPACE_BARE, SPACE_KEPT, SPACE_SECURITY };
 
-/* Which kind of name it is. A prefix alone is no name. */
+/* Which kind of name it is. A prefix alone (SPACE_BARE) is no name. */
 static enum space space_of(const char *name)
 {
 	static const struct { const char *prefix; enum space space; } known[] = {
@@ -25,8 +25,8 @@ static enum space space_of(const char *name)
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		size_t len = strlen(known[i].prefix);
 
-		if (strncmp(name, known[i].prefix, len) == 0 && name[len] != '\0')
-			return known[i].space;
+		if (strncmp(name, known[i].prefix, len) == 0)
+			return name[len] != '\0' ? known[i].space : SPACE_BARE;
 	}
 	return SPACE_NONE;
 }
@@ -39,6 +39,8 @@ ssize_t fs_getxattr(struct fs *fs, uint64_t ino, const char *name, void *buf, si
 	switch (space_of(name)) {
 	case SPACE_NONE:
 		return ckpt_fail(EOPNOTSUPP, "attributes called '%s' are not kept", name);
+	case SPACE_BARE:
+		return ckpt_fail(EINVAL, "'%s' is no attribute's name", name);
 	case SPACE_SECURITY:
 		if (!atomic_load(&fs->security))
 			return ckpt_fail(ENODATA, "no attribute '%s'", name);
@@ -58,13 +60,19 @@ static int check_change(struct fs *fs, uint64_t ino, const char *name)
 {
 	if ((ino & FS_VIRTUAL) || fs->readonly)
 		return ckpt_fail(EROFS, ino & FS_VIRTUAL ? "views are read-only" : "the store is read-only");
-	if (space_of(name) == SPACE_NONE)
+	switch (space_of(name)) {
+	case SPACE_NONE:
 		return ckpt_fail(EOPNOTSUPP, "attributes called '%s' are not kept", name);
+	case SPACE_BARE:
+		return ckpt_fail(EINVAL, "'%s' is no attribute's name", name);
+	case SPACE_KEPT:
+	case SPACE_SECURITY:
+		break;
+	}
 	return 0;
 }
 
-/* ctime of an open file moved in the store: its session must not put it back. */
-static void tell_session(struct fs *fs, uint64_t ino)
+void fs_ctime_moved(struct fs *fs, uint64_t ino)
 {
 	struct fs_body *b = fs_body_hold(fs, ino);
 	struct store_attr a;
@@ -87,7 +95,7 @@ int fs_setxattr(struct fs *fs, const struct fs_caller *c, uint64_t ino, const ch
 	rc = store_setxattr(fs->store, ino, name, value, len, flags);
 	if (rc < 0)
 		return rc;
-	tell_session(fs, ino);
+	fs_ctime_moved(fs, ino);
 	fs_notify_outside(fs, c, ino, NULL);
 	return 0;
 }
@@ -100,7 +108,7 @@ int fs_removexattr(struct fs *fs, const struct fs_caller *c, uint64_t ino, const
 		rc = store_removexattr(fs->store, ino, name);
 	if (rc < 0)
 		return rc;
-	tell_session(fs, ino);
+	fs_ctime_moved(fs, ino);
 	fs_notify_outside(fs, c, ino, NULL);
 	return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c, fuse_dir.c and fuse_xattr.c (requests),
+ * fuse_internal.h: the FUSE adapter, for its own files: fs_fuse.c, fuse_dir.c, fuse_xattr.c and fuse_privilege.c (requests),
  * fuse_notify.c (what we tell the kernel unasked), fs_mount.c (the session's life), readahead.c.  Nobody else
  * includes a FUSE header, but fuse_loop.c.
  */
@@ -10,6 +10,7 @@
 #include <fuse_lowlevel.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,14 +21,15 @@ struct fuse_notifier;
 struct open_dir;
 
 /*
- * The userdata of the session: what requests need. Nothing in it but `dirs` changes while requests are
- * served.
+ * The userdata of the session: what requests need. Nothing in it but `dirs` and `privileges` changes while requests
+ * are served.
  */
 struct fuse_adapter {
 	struct fs *fs;
 	bool sync;          /* -o sync: every file is opened as if with O_SYNC */
 	bool dirsync;       /* -o sync or dirsync: a change of names is on the disk before it is answered */
 	unsigned max_read;  /* as the mount was made with; 0: not said */
+	atomic_bool privileges; /* some file may have got what a write must clear while it was open */
 	bool direct_writes; /* write-only handles bypass the page cache; set at INIT from the kernel's version */
 	void (*on_init)(void *arg); /* the kernel has said INIT; called before it is answered, must not block */
 	void *on_init_arg;
@@ -78,6 +80,25 @@ void *fuse_scratch(size_t size);
 
 /* An entry as the kernel takes it, with how long it may be cached. */
 struct fuse_entry_param fuse_adapter_entry(const struct fs_entry *e);
+
+/* The name in a CREATE that asks for a file without a name (fuse_tmpfile.c). */
+#define FUSE_UNNAMED "/"
+
+/*
+ * What a change by a user takes from a file (fuse_privilege.c): the mode bits that go when this caller changes it,
+ * none for root.
+ */
+mode_t fuse_lost_bits(fuse_req_t req, const struct stat *st);
+#define FUSE_CAPABILITY_XATTR "security.capability"
+/* The file has bits or capabilities that somebody's write must clear. */
+bool fuse_may_lose(struct fs *fs, const struct stat *st);
+/* Adds to a SETATTR the mode that follows from it, before it is carried out. 0 or -errno. */
+int fuse_setattr_privilege(fuse_req_t req, fuse_ino_t ino, struct stat *st, int *to_set);
+
+/* A file got attributes: notes whether writes have something to clear from now on. */
+void fuse_privilege_given(struct fuse_adapter *a, const struct stat *st);
+/* Clears it, before a write through a handle that the kernel may not have looked after. */
+int fuse_privilege_written(fuse_req_t req, fuse_ino_t ino);
 
 /* The requests of fuse_xattr.c. */
 void fuse_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);

@@ -13,6 +13,9 @@
  * follower woken is the one that slept last, whose cache is warm; a thread is started when there is none
  * and the limit allows.  A thread that finishes a request and finds no leader (all were busy) becomes it.
  *
+ * A large write is answered before its bytes are cut (fs_fuse.c).  The leader then cuts them, while the writer
+ * prepares its next one, and goes on leading, unless another request waits already: then a follower takes over.
+ *
  * libfuse's own loop has all idle threads read, and the kernel wakes the one that slept longest.
  *
  * Before it sleeps the leader looks out for the next request for up to 40 us, while requests come quickly
@@ -205,12 +208,25 @@ static void *work(void *arg)
 			break;
 		}
 		loop_pace_arrived(&l->pace, now_ns());
+		fuse_tmpfile_to_create(&w->buf);
 		fuse_session_process_buf(l->se, &w->buf);
 		if (w->lead)
 			loop_pace_answered(&l->pace, now_ns());
 	}
 	ckpt_wait_hook = NULL;
 	return NULL;
+}
+
+void fuse_loop_beside(void)
+{
+	struct worker *w = self;
+
+	if (w != NULL && w->lead) {
+		struct pollfd p = { .fd = fuse_session_fd(w->loop->se), .events = POLLIN };
+
+		if (poll(&p, 1, 0) > 0)
+			hand_over();
+	}
 }
 
 int fuse_loop_new(struct fuse_session *se, unsigned max_threads, struct fuse_loop **out)

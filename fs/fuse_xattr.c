@@ -58,6 +58,8 @@ void fuse_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 void fuse_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	struct fs_caller c = caller(req);
+	if (strcmp(name, FUSE_CAPABILITY_XATTR) == 0)
+		atomic_store(&adapter(req)->privileges, true);
 	reply_rc(req, sync_names(req, fs_setxattr(tree(req), &c, ino, name, value, size, flags)));
 }
 

@@ -173,15 +173,16 @@ int fs_mount_store(const struct fs_mount_entry *e, char **out)
 {
 	char path[PATH_MAX];
 	const char *source = e->source;
+	ssize_t n = getxattr(e->mountpoint, FS_MOUNT_STORE_XATTR, path, sizeof(path) - 1);
 	if (strncmp(source, "ckptfs#", 7) == 0)
 		source += 7;
-	if (source[0] != '/') {
-		ssize_t n = getxattr(e->mountpoint, FS_MOUNT_STORE_XATTR, path, sizeof(path) - 1);
-		if (n <= 0)
-			return ckpt_fail(ENODATA, "asking '%s' for its store: %s", e->mountpoint,
-					n < 0 ? strerror(errno) : "no answer");
+	/* -o fsname= may be a path too; its word counts where the daemon is dead, or does not talk to us. */
+	if (n > 0) {
 		path[n] = '\0';
 		source = path;
+	} else if (source[0] != '/') {
+		return ckpt_fail(ENODATA, "asking '%s' for its store: %s", e->mountpoint,
+				n < 0 ? strerror(errno) : "no answer");
 	}
 	*out = strdup(source);
 	return *out != NULL ? 0 : ckpt_fail(ENOMEM, "asking '%s' for its store: out of memory", e->mountpoint);

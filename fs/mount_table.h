@@ -34,8 +34,8 @@ void fs_mount_entry_release(struct fs_mount_entry *e);
 int fs_mount_find(const char *mountpoint, struct fs_mount_entry *out);
 
 /*
- * The absolute path of the store that a mount of ours shows: its source, or, where that is another word, what
- * its daemon answers (this touches the mount).  Caller frees *out. -ENODATA: it can not be found out.
+ * The absolute path of the store that a mount of ours shows: what its daemon answers (this touches the mount), or,
+ * where it does not, the mount's source if that is a path.  Caller frees *out. -ENODATA: it can not be found out.
  */
 int fs_mount_store(const struct fs_mount_entry *e, char **out);
 

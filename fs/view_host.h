@@ -37,7 +37,7 @@ struct bridge_tree;
  * Raised when what a view shows of the same file changes in size, or what is kept of a file reads
  * differently: facts that an older program found out are not believed then.
  */
-enum { VIEW_RULES = 2 };
+enum { VIEW_RULES = 3 };
 
 /* --- view_host.c ------------------------------------------------------------------------------------- */
 

@@ -94,7 +94,7 @@ static int make_text(struct fs *fs, char **text, size_t *len)
 	struct figure now[] = {
 		{ "inodes_known", 0 }, { "files_open", 0 }, { "handles", 0 }, { "files_being_written", 0 },
 		{ "dirty_bytes", s.dirty_bytes }, { "queue_chunks", s.queue }, { "queue_bytes", s.queue_bytes },
-		{ "cache_bytes", s.cache_bytes },
+		{ "plain_bytes", s.plain_bytes }, { "cache_bytes", s.cache_bytes },
 	};
 	const struct group groups[] = {
 		{ "in the store", stored, sizeof(stored) / sizeof(stored[0]) },

@@ -6,7 +6,7 @@ import stat
 import sys
 import time
 
-from posix_calls import MIB, as_nobody, call, clock_moves, get, libc, pattern, put
+from posix_calls import KEEP_SIZE, MIB, as_nobody, call, clock_moves, fallocate, get, libc, pattern, put
 from tap import Skip, check, equal, fails, run, test
 
 
@@ -27,6 +27,14 @@ def _():
     now = time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE
     os.utime("a")
     check(now <= os.stat("a").st_mtime_ns <= time.time_ns(), "utime(NULL) is not now")
+
+
+@test("times that no row can hold become the nearest that one can")
+def _():
+    put("a")
+    os.utime("a", (1 << 40, -(1 << 40)))
+    st = os.stat("a")
+    check(st.st_atime > 9e9 and st.st_mtime < -2e9, "%d and %d" % (st.st_atime, st.st_mtime))
 
 
 @test("a symlink's own times and owner")
@@ -83,6 +91,20 @@ def _():
     check(os.stat("a").st_atime_ns > 2000, "atime %d" % os.stat("a").st_atime_ns)
 
 
+@test("atime of a directory moves when it is listed; mtime with a fallocate that changes nothing")
+def _():
+    os.mkdir("d")
+    os.utime("d", ns=(5, 10**18))
+    os.listdir("d")
+    check(os.stat("d").st_atime_ns > 10**18, "it stands still")
+    put("a", b"x" * 100)
+    os.utime("a", ns=(5, 5))
+    fd = os.open("a", os.O_RDWR)
+    fallocate(fd, KEEP_SIZE, 0, 50)
+    check(os.fstat(fd).st_mtime_ns > 5, "mtime stands still")
+    os.close(fd)
+
+
 @test("chmod: all twelve bits; umask; mkdir and open modes")
 def _():
     put("a")
@@ -136,6 +158,13 @@ def _():
     os.mkdir("d")
     os.setxattr("d", "user.d", b"on a directory")
     equal(os.getxattr("d", "user.d"), b"on a directory")
+
+
+@test("xattrs: a prefix alone is no name")
+def _():
+    put("a")
+    fails(errno.EINVAL, os.setxattr, "a", "user.", b"x")
+    fails(errno.EINVAL, os.getxattr, "a", "user.")
 
 
 @test("xattrs: trusted.* for root; POSIX ACLs kept or refused clearly")
@@ -209,6 +238,83 @@ def _():
     equal(stat.S_IMODE(os.stat("a").st_mode) & 0o6000, 0)
     os.chown("a", 1, -1)
     equal((os.stat("a").st_uid, os.stat("a").st_gid), (1, 65534))
+
+
+@test("setgid without execution goes too, unless the user is in the group")
+def _():
+    def change():
+        with open("w", "r+b") as f:
+            f.write(b"x")
+        with open("o", "ab", buffering=0) as f:
+            f.write(b"x")
+        os.truncate("t", 5)
+        os.close(os.open("u", os.O_WRONLY | os.O_TRUNC))
+    for owner, group, mode in ((0, 0, 0o666), (0, 65534, 0o2666)):
+        for name in "wotu":
+            put(name, b"text")
+            os.chmod(name, 0o666)
+            if os.getuid() == 0:
+                os.chown(name, owner, group)
+            os.chmod(name, 0o2666)
+        as_nobody(change)
+        for name in "wotu":
+            equal(oct(stat.S_IMODE(os.stat(name).st_mode)), oct(mode), name)
+
+
+@test("privileges that a file gets while it is open go with the next write")
+def _():
+    put("a")
+    os.chmod("a", 0o777)
+
+    def change():
+        for access in (os.O_WRONLY, os.O_RDWR):
+            with os.fdopen(os.open("a", access), "wb", buffering=0) as f:
+                os.write(w, b".")
+                equal(os.read(r2, 1), b".")
+                f.write(b"x")
+            os.write(w, b".")
+            equal(os.read(r2, 1), b".")
+
+    if os.getuid() != 0:
+        raise Skip("needs root")
+    r, w = os.pipe()
+    r2, w2 = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(w)
+        for _ in range(2):
+            os.read(r, 1)
+            os.chmod("a", 0o6777)
+            os.write(w2, b".")
+            os.read(r, 1)
+            if stat.S_IMODE(os.stat("a").st_mode) != 0o777:
+                os._exit(1)
+            os.write(w2, b".")
+        os._exit(0)
+    os.close(w2)
+    as_nobody(change)
+    os.close(w)
+    equal(os.waitpid(pid, 0)[1], 0)
+    for fd in (r, r2):
+        os.close(fd)
+    for flags in (os.O_WRONLY, os.O_RDWR):
+        os.setxattr("a", "security.capability", bytes.fromhex("0100000201000000000000000000000000000000"))
+        fd = os.open("a", flags)
+        os.write(fd, b"x")
+        os.close(fd)
+        fails(errno.ENODATA, os.getxattr, "a", "security.capability")
+
+
+@test("chown to nobody in particular: nothing but ctime moves")
+def _():
+    put("a")
+    before = os.stat("a")
+    clock_moves()
+    os.chown("a", -1, -1)
+    st = os.stat("a")
+    for name in ("st_mode", "st_uid", "st_gid", "st_mtime_ns"):
+        equal(getattr(st, name), getattr(before, name), name)
+    check(st.st_ctime_ns > before.st_ctime_ns, "ctime stands still")
 
 
 @test("device nodes (root, -o dev)")

@@ -23,6 +23,31 @@ def _():
     fails(errno.ENOENT, os.open, "nothing", os.O_RDONLY)
 
 
+@test("O_TRUNC empties a file that is opened for reading only")
+def _():
+    put("a", pattern(100000))
+    os.close(os.open("a", os.O_RDONLY | os.O_TRUNC))
+    equal(os.stat("a").st_size, 0)
+    equal(get("a"), b"")
+
+
+@test("fcntl gives O_APPEND to an open file, and takes it away")
+def _():
+    for access in (os.O_WRONLY, os.O_RDWR):
+        put("a", b"123")
+        with os.fdopen(os.open("a", access), "wb", buffering=0) as f:
+            fcntl.fcntl(f, fcntl.F_SETFL, os.O_APPEND)
+            f.write(b"4")
+            fcntl.fcntl(f, fcntl.F_SETFL, 0)
+            os.pwrite(f.fileno(), b"I", 0)
+        with os.fdopen(os.open("a", access | os.O_APPEND), "wb", buffering=0) as f:
+            fcntl.fcntl(f, fcntl.F_SETFL, 0)
+            os.pwrite(f.fileno(), b"II", 1)
+            fcntl.fcntl(f, fcntl.F_SETFL, os.O_APPEND)
+            f.write(b"5")
+        equal(get("a"), b"III45")
+
+
 @test("O_APPEND: every write lands at the end, from two descriptors")
 def _():
     a = os.open("log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -126,6 +151,33 @@ def _():
     fails(errno.ENXIO, os.lseek, fd, size, os.SEEK_DATA)
     equal(os.pread(fd, 10, size // 2 - 2), b"\0\0middle\0\0")
     equal(os.pread(fd, 10, size - 3), b"end")
+    os.close(fd)
+
+
+@test("SEEK_DATA and SEEK_HOLE say the same before and after fsync")
+def _():
+    fd = os.open("a", os.O_CREAT | os.O_RDWR)
+    os.ftruncate(fd, 4 * MIB)
+    for i in range(4):
+        os.pwrite(fd, b"x", i * MIB + 300000)
+
+    def extents():
+        at, out = 0, []
+        try:
+            while True:
+                at = os.lseek(fd, at, os.SEEK_DATA)
+                out.append((at, os.lseek(fd, at, os.SEEK_HOLE)))
+                at = out[-1][1]
+        except OSError as e:
+            equal(e.errno, errno.ENXIO)
+        return out
+
+    before = extents()
+    equal(len(before), 4)
+    for i, (a, b) in enumerate(before):
+        check(a <= i * MIB + 300000 < b and b - a <= 65536, "data from %d to %d" % (a, b))
+    os.fsync(fd)
+    equal(extents(), before)
     os.close(fd)
 
 

@@ -6,8 +6,8 @@ import socket
 import stat
 import sys
 
-from posix_calls import EXCHANGE, NOREPLACE, clock_moves, get, libc, pattern, put, renameat2
-from tap import check, equal, fails, run, test
+from posix_calls import EXCHANGE, NOREPLACE, call, clock_moves, get, libc, pattern, put, renameat2
+from tap import Skip, check, equal, fails, run, test
 
 
 @test("rename replaces a file")
@@ -159,6 +159,44 @@ def _():
     os.mkdir("d")
     fails(errno.EPERM, os.link, "d", "e")
     fails(errno.EEXIST, os.link, "b", "d")
+
+
+@test("ctime of a file that is being written moves when it loses a name")
+def _():
+    put("a", b"x")
+    with open("a", "r+b", buffering=0) as f:
+        for lose in (lambda: os.unlink("b"), lambda: os.rename("c", "b"), lambda: os.unlink("a")):
+            if os.path.exists("a"):
+                put("c")
+                if not os.path.exists("b"):
+                    os.link("a", "b")
+            f.write(b"more")
+            before = os.fstat(f.fileno()).st_ctime_ns
+            clock_moves()
+            lose()
+            check(os.fstat(f.fileno()).st_ctime_ns > before, "it stands still")
+
+
+@test("a file made without a name (O_TMPFILE) goes, unless it gets one")
+def _():
+    try:
+        fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640)
+    except OSError as e:
+        equal(e.errno, errno.EOPNOTSUPP)
+        raise Skip("this kernel has no such request")
+    data = pattern(300000)
+    os.write(fd, data)
+    equal((os.fstat(fd).st_nlink, os.listdir(".")), (0, []))
+    call(libc.linkat, -100, b"/proc/self/fd/%d" % fd, -100, b"a", 0x400)
+    equal(os.fstat(fd).st_nlink, 1)
+    equal(get("a"), data)
+    os.write(fd, b"more")
+    os.close(fd)
+    equal(get("a"), data + b"more")
+    fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_EXCL)
+    fails(errno.ENOENT, call, libc.linkat, -100, b"/proc/self/fd/%d" % fd, -100, b"b", 0x400)
+    os.close(fd)
+    equal(os.listdir("."), ["a"])
 
 
 @test("symbolic links: 4095 bytes, dangling, loops, to directories")
