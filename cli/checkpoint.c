@@ -98,6 +98,13 @@ int64_t checkpoint_read(void *arg, uint64_t off, void *buf, size_t len)
 	return k->tree->ops->read(k->tree, k->file, off, buf, len);
 }
 
+int64_t checkpoint_same(void *a, uint64_t aoff, void *b, uint64_t boff, uint64_t len)
+{
+	const struct checkpoint *x = a, *y = b;
+
+	return x->tree->in_store && y->tree->in_store ? tree_store_same(x->file, aoff, y->file, boff, len) : 0;
+}
+
 int checkpoint_understand(struct checkpoint *k)
 {
 	return bridge_doc_open(checkpoint_read, k, (uint64_t)k->st.st_size,

@@ -40,4 +40,10 @@ int checkpoint_understand(struct checkpoint *k);
 /* A codec_read_at, its argument a struct checkpoint. */
 int64_t checkpoint_read(void *k, uint64_t off, void *buf, size_t len);
 
+/*
+ * Bytes from there that both are known to have in common without reading them: bridge_compare.h. a and b: each a
+ * struct checkpoint.
+ */
+int64_t checkpoint_same(void *a, uint64_t aoff, void *b, uint64_t boff, uint64_t len);
+
 #endif

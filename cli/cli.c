@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "format.h"
 #include "progress.h"
 
 /* Guards getopt_long(3)'s globals: in the owner, commands of several clients run side by side. Held alone. */
@@ -21,17 +23,28 @@ int cli_worse(int a, int b)
 	return gravity[a] >= gravity[b] ? a : b;
 }
 
-/* The whole line in one go, so that lines of threads do not mix, and away from the bar. */
-static void say(struct cli *c, const char *fmt, va_list ap)
+/*
+ * The whole line in one go, so that lines of threads do not mix, and away from the bar.  On a terminal, what names of files
+ * would have it do is not done.
+ */
+static void say(struct cli *c, const char *fmt, va_list ap, const char *end)
 {
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
 	progress_hide(c->progress);
 	flockfile(c->err);
 	fprintf(c->err, "ckptfs %s: ", c->name);
-	vfprintf(c->err, fmt, ap);
-	fputc('\n', c->err);
+	if (text != NULL)
+		format_name(c->err, text, strlen(text), c->err_tty);
+	else
+		fputs("out of memory", c->err);
+	fputs(end, c->err);
 	fflush(c->err);
 	funlockfile(c->err);
 	progress_show(c->progress);
+	free(text);
 }
 
 int cli_warn(struct cli *c, const char *fmt, ...)
@@ -39,20 +52,19 @@ int cli_warn(struct cli *c, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(c, fmt, ap);
+	say(c, fmt, ap, "\n");
 	va_end(ap);
 	return CLI_FAILED;
 }
 
 int cli_usage(struct cli *c, const char *fmt, ...)
 {
+	char end[80];
 	va_list ap;
 
+	snprintf(end, sizeof(end), " (see `ckptfs %s --help`)\n", c->name);
 	va_start(ap, fmt);
-	fprintf(c->err, "ckptfs %s: ", c->name);
-	vfprintf(c->err, fmt, ap);
-	fprintf(c->err, " (see `ckptfs %s --help`)\n", c->name);
-	fflush(c->err);
+	say(c, fmt, ap, end);
 	va_end(ap);
 	return CLI_USAGE;
 }

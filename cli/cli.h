@@ -38,6 +38,7 @@ enum {
 
 struct progress;
 struct target;
+struct ticker;
 struct zone;
 
 struct cli {
@@ -61,6 +62,7 @@ struct cli {
 
 	struct fs *fs; /* the store, after cli_attach() */
 	bool served;   /* we are in the owner; c->fs is borrowed from it */
+	struct ticker *ticker; /* of a store that we opened to change it; else NULL */
 	dev_t own_dev; /* served: st_dev of the store's own mount, which host paths must not touch; 0 unknown */
 	struct target *told; /* served: what the client made of its operands */
 	size_t ntold;
@@ -136,6 +138,7 @@ enum cli_need {
 	CLI_WRITE = 1, /* the command changes the store */
 	CLI_MAKE = 2,  /* and makes the store when it is not there (import, cp) */
 	CLI_HOST = 4,  /* the command reads or writes files of the host */
+	CLI_WHOLE = 8, /* the command is about a whole store, and takes no path in it (cli_on_one) */
 };
 
 /*
@@ -150,7 +153,10 @@ int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned n
  */
 typedef int (*cli_work)(struct cli *c, const struct target *t, const void *options);
 
-/* The whole of a command whose n operands are to be one target in a store; `else_say` is the usage error otherwise. */
+/*
+ * The whole of a command whose n operands are to be one target in a store; `else_say` is the usage error otherwise, and of
+ * CLI_WHOLE when it is not the root.
+ */
 int cli_on_one(struct cli *c, int n, char **operand, unsigned need, const char *else_say, cli_work work,
 		const void *options);
 

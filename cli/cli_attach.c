@@ -18,6 +18,7 @@
 #include "control.h"
 #include "progress.h"
 #include "target.h"
+#include "ticker.h"
 
 enum { WAIT_MS = 10000, STEP_MS = 50 };
 
@@ -62,6 +63,13 @@ static int open_here(struct cli *c, const char *store, unsigned need)
 		o.store.readonly = true;
 		rc = fs_open(store, &o, &c->fs);
 	}
+	if (rc == 0 && (need & CLI_WRITE)) {
+		rc = ticker_start(fs_store(c->fs), &c->ticker);
+		if (rc != 0) {
+			fs_close(c->fs);
+			c->fs = NULL;
+		}
+	}
 	return rc;
 }
 
@@ -103,7 +111,7 @@ static void unsay(struct cli *c, bool said)
 
 int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned need)
 {
-	const char *store = NULL;
+	const char *store = NULL, *why;
 	int64_t begin = now_ms();
 	bool said = false;
 	int rc, status;
@@ -140,7 +148,11 @@ int cli_attach(struct cli *c, const struct target *targets, size_t n, unsigned n
 	}
 	unsay(c, said);
 	/* The message of the store says more than the errno here, even for a plain ENOENT. */
-	status = cli_warn(c, "%s", ckpt_errmsg()[0] != '\0' ? ckpt_errmsg() : strerror(-rc));
+	why = ckpt_errmsg()[0] != '\0' ? ckpt_errmsg() : strerror(-rc);
+	if (strstr(why, store) != NULL)
+		status = cli_warn(c, "%s", why);
+	else
+		status = cli_warn(c, "store '%s': %s", store, why);
 	return rc == -EIO ? CLI_DAMAGE : status;
 }
 
@@ -150,6 +162,8 @@ int cli_detach(struct cli *c, int status)
 
 	if (c->served || c->fs == NULL)
 		return status;
+	ticker_stop(c->ticker);
+	c->ticker = NULL;
 	rc = fs_close(c->fs);
 	c->fs = NULL;
 	return rc == 0 ? status : cli_worse(status, cli_error(c, rc, NULL));
@@ -166,7 +180,11 @@ int cli_on_one(struct cli *c, int n, char **operand, unsigned need, const char *
 	status = targets_parse(c, operand, 1, TARGET_STORE, &t);
 	if (status != -1)
 		return status;
-	status = cli_attach(c, t, 1, need);
+	/* Whoever names a part would take the answer for one about that part. */
+	if ((need & CLI_WHOLE) && t->path[strspn(t->path, "/")] != '\0')
+		status = cli_usage(c, "%s; \"%s\" is a place in one", else_say, t->text);
+	if (status == -1)
+		status = cli_attach(c, t, 1, need & ~(unsigned)CLI_WHOLE);
 	if (status == -1)
 		status = cli_detach(c, work(c, t, options));
 	targets_free(t, 1);

@@ -24,9 +24,9 @@ static int print_file(struct cli *c, const char *path, void *buf)
 	if (rc != 0)
 		return rc;
 	if (S_ISDIR(e.st.st_mode))
-		rc = ckpt_fail(EISDIR, "%s: is a directory", path);
+		rc = ckpt_fail(EISDIR, "is a directory");
 	else if (!S_ISREG(e.st.st_mode))
-		rc = ckpt_fail(EINVAL, "%s: not a regular file", path);
+		rc = ckpt_fail(EINVAL, "not a regular file");
 	if (rc == 0)
 		rc = fs_open_file(c->fs, &caller, e.st.st_ino, O_RDONLY, &h);
 	if (rc != 0)

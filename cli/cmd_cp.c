@@ -71,7 +71,7 @@ const struct cli_command command_cp = {
 		    "STORE:PATH",
 	.summary = "copy files out of a store, into it, or (at once, sharing the bytes) inside it",
 	.help = "  -r, -R, --recursive  directories with all that is in them\n"
-		"  -p, --preserve       keep mode, times, user.* attributes, and the owner if root\n"
+		"  -p, --preserve       keep mode, times, user.* attributes; owner, trusted.* if root\n"
 		"  -a, --archive        both\n"
 		"      --help           this text\n",
 	.served = true,

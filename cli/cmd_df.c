@@ -22,6 +22,7 @@ enum { LINES_MAX = 1000, CODECS = 16 };
 
 /* Lines by the first name below PATH; handed out as they are met. */
 struct groups {
+	const char *under; /* PATH, without slashes at its end */
 	char *name[LINES_MAX]; /* a directory's ends in '/' */
 	unsigned n;
 	unsigned last;        /* files come directory by directory: look here first */
@@ -56,10 +57,14 @@ static bool is_name(const char *name, const char *s, size_t n)
 static int by_child(void *arg, const char *path, const char *rest)
 {
 	struct groups *g = arg;
-	size_t n = strcspn(rest, "/");
+	const char *slash = strcmp(path, g->under) == 0 ? strrchr(path, '/') : NULL;
+	size_t n;
 	uint32_t i;
 
-	(void)path;
+	/* PATH is a file: its own name is the line's. */
+	if (slash != NULL)
+		rest = slash + 1;
+	n = strcspn(rest, "/");
 	n += rest[n] == '/';
 	if (g->n > 0 && is_name(g->name[g->last], rest, n))
 		return (int)g->last;
@@ -111,6 +116,7 @@ static int measure(struct cli *c, const char *under, struct usage *u)
 	unsigned n;
 	int rc;
 
+	u->groups.under = under;
 	rc = store_usage(fs_store(c->fs), under, by_child, &u->groups, LINES_MAX, u->run, &u->all, u->codec,
 			&u->ncodecs);
 	if (rc == 0 && u->groups.failed)

@@ -266,14 +266,16 @@ static int compare_directories(struct command *k)
 static int compare(struct command *k)
 {
 	struct diff_pair p = { 0 };
-	int ra, rb, rc;
+	int ra, rb, rc = 0;
 
 	ra = checkpoint_open_path(&k->tree[0], k->t[0]->path, &p.a);
-	if (ra != 0 && ra != -EISDIR)
-		return ckpt_context(ra, "%s", k->t[0]->text);
+	if (ra != 0 && ra != -EISDIR) {
+		note(k, ra, k->t[0]->text);
+		return 0;
+	}
 	rb = checkpoint_open_path(&k->tree[1], k->t[1]->path, &p.b);
 	if (rb != 0 && rb != -EISDIR)
-		rc = ckpt_context(rb, "%s", k->t[1]->text);
+		note(k, rb, k->t[1]->text);
 	else if (ra != rb)
 		rc = ckpt_fail(EINVAL, "a file and a directory can't be compared");
 	else

@@ -53,7 +53,7 @@ static int cmd_gc(struct cli *c, int argc, char **argv)
 	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
 	return status != -1 ? status
-			    : cli_on_one(c, argc - at, argv + at, CLI_WRITE, "one STORE or MOUNTPOINT is needed", collect, &json);
+			    : cli_on_one(c, argc - at, argv + at, CLI_WRITE | CLI_WHOLE, "one STORE or MOUNTPOINT is needed", collect, &json);
 }
 
 const struct cli_command command_gc = {

@@ -257,10 +257,13 @@ static int check_fuse(struct mounting *m)
 /* A failure before the tree is served is for the user's terminal, a later one for the log. */
 static int failed(struct mounting *m, const char *what)
 {
+	const char *why = ckpt_errmsg();
+	bool named = m->store == NULL || strstr(why, m->store) != NULL || strstr(why, m->mountpoint) != NULL;
+	const char *of = named ? "" : "store '", *store = named ? "" : m->store, *end = named ? "" : "': ";
 	if (m->ready)
-		ckpt_log(LOG_ERR, "%s%s", what, ckpt_errmsg());
+		ckpt_log(LOG_ERR, "%s%s%s%s%s", what, of, store, end, why);
 	else
-		cli_warn(m->c, "%s%s", what, ckpt_errmsg());
+		cli_warn(m->c, "%s%s%s%s%s", what, of, store, end, why);
 	return CLI_FAILED;
 }
 
@@ -318,12 +321,16 @@ static int serve(struct mounting *m)
 {
 	struct fs *fs = NULL;
 	struct control_server *control = NULL;
-	int status = CLI_DONE;
+	int status = CLI_DONE, rc;
 	daemon_harden();
 	m->opt.fs.store.mountpoint = m->mountpoint;
 	if (open_store(m, &fs) < 0)
 		return failed(m, "");
-	if (control_server_start(fs, m->mountpoint, &control) < 0) {
+	if (store_readonly(fs_store(fs)) && !m->opt.readonly)
+		cli_warn(m->c, "the filesystem of '%s' is read-only, and so is the mount", m->store);
+	rc = control_server_start(fs, m->mountpoint, &control);
+	/* Where nobody can write, commands open the store beside us. */
+	if (rc < 0 && !(store_readonly(fs_store(fs)) && (rc == -EROFS || rc == -EACCES || rc == -EPERM))) {
 		status = failed(m, "");
 		goto close_fs;
 	}

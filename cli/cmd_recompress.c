@@ -54,7 +54,7 @@ static int recompress(struct cli *c, const struct target *t, const void *arg)
 		print_text(c, &r);
 	if (rc == CLI_DONE && r.unreadable) {
 		cli_warn(c, "%llu chunks can't be read; 'ckptfs verify' tells which", (unsigned long long)r.unreadable);
-		return CLI_FAILED;
+		return CLI_DAMAGE;
 	}
 	return rc;
 }
@@ -65,7 +65,7 @@ static int cmd_recompress(struct cli *c, int argc, char **argv)
 	int at, status = cli_options_json(c, argc, argv, &json, &at);
 
 	return status != -1 ? status
-			    : cli_on_one(c, argc - at, argv + at, CLI_WRITE, "one STORE or MOUNTPOINT is needed", recompress, &json);
+			    : cli_on_one(c, argc - at, argv + at, CLI_WRITE | CLI_WHOLE, "one STORE or MOUNTPOINT is needed", recompress, &json);
 }
 
 const struct cli_command command_recompress = {

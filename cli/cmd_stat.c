@@ -17,6 +17,7 @@ struct shared {
 	struct cli *c;
 	struct table *table; /* for people */
 	json_t *list;        /* for programs */
+	size_t n;
 	int rc;
 };
 
@@ -27,6 +28,7 @@ static int take_shared(void *arg, const char *path, size_t len, uint64_t bytes, 
 
 	if (cli_stopped(s->c))
 		return 1;
+	s->n++;
 	if (s->list != NULL) {
 		json_t *o = json_pack("{s:I, s:b}", "bytes", (json_int_t)bytes, "past", past);
 
@@ -98,7 +100,9 @@ static int print_shared(struct cli *c, uint64_t ino)
 	rc = rc ? rc : table_cell(s.table, "with");
 	rc = rc ? rc : table_cell(s.table, "");
 	rc = rc ? rc : shared_with(c, ino, &s);
-	if (rc == 0) {
+	if (rc == 0 && s.n == 0) {
+		fputs("\nshared with no other file\n", c->out);
+	} else if (rc == 0) {
 		fputc('\n', c->out);
 		table_print(s.table, c->out, true, c->colour);
 	}

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <mntent.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,18 @@ static void show_users(struct cli *c, const char *mountpoint)
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
 	}
+}
+
+/* What is mounted inside keeps it as well. Reading the table touches no mount. */
+static void show_mounts(struct cli *c, const char *mountpoint)
+{
+	FILE *f = setmntent("/proc/self/mounts", "re");
+	const struct mntent *e;
+	while (f != NULL && (e = getmntent(f)) != NULL)
+		if (is_within(e->mnt_dir, mountpoint) && strcmp(e->mnt_dir, mountpoint) != 0)
+			cli_warn(c, "  '%s' is mounted in it", e->mnt_dir);
+	if (f != NULL)
+		endmntent(f);
 }
 
 /* --- which mount ------------------------------------------------------------------------------------ */
@@ -243,8 +256,10 @@ static int unmount(struct unmounting *u, const char *text)
 	int rc = fs_unmount(u->mountpoint, u->lazy);
 	if (rc < 0) {
 		status = cli_warn(c, "%s", ckpt_errmsg());
-		if (rc == -EBUSY)
+		if (rc == -EBUSY) {
+			show_mounts(c, u->mountpoint);
 			show_users(c, u->mountpoint);
+		}
 		goto release;
 	}
 	status = CLI_DONE;

@@ -81,6 +81,9 @@ static void summary(
 	else
 		fprintf(c->out, ": %llu problem%s\n", (unsigned long long)r->problems,
 				r->problems == 1 ? "" : "s");
+	if (r->problems > 0)
+		fputs("What is named above can't be read as it was written. Bring the store back from a copy; or export what can "
+		      "be read,\nand remove the files that are hurt.\n", c->out);
 }
 
 static int verify(struct cli *c, const struct target *t, const void *arg)
@@ -126,7 +129,7 @@ static int cmd_verify(struct cli *c, int argc, char **argv)
 	int at, status = cli_options(c, argc, argv, "", longs, option, &o, &at);
 
 	return status != -1 ? status
-			    : cli_on_one(c, argc - at, argv + at, CLI_READ, "one STORE or MOUNTPOINT is needed", verify, &o);
+			    : cli_on_one(c, argc - at, argv + at, CLI_READ | CLI_WHOLE, "one STORE or MOUNTPOINT is needed", verify, &o);
 }
 
 const struct cli_command command_verify = {

@@ -17,7 +17,7 @@
 #include "format.h"
 #include "target.h"
 
-enum { LOOK_MS = 200 };
+enum { LOOK_MS = 200, LAST_LOOKS = 25 };
 
 /*
  * Connects to STORE/control.  A socket's address has room for 107 bytes, which a path may exceed: it is reached through the
@@ -76,18 +76,24 @@ static int put_request(
 	return m->error == 0 ? 0 : ckpt_fail(-m->error, "control message: %s", strerror(-m->error));
 }
 
-/* Until there is an answer to read. A signal hangs up our half, which tells the owner to stop the command. */
-static void wait_for_answer(struct cli *c, int sock)
+/*
+ * Until there is an answer to read.  A signal hangs up our half, which tells the owner to stop the command; an owner that
+ * hangs, or was stopped, is not waited for then. -EINTR.
+ */
+static int wait_for_answer(struct cli *c, int sock, const char *store)
 {
 	struct pollfd p = { .fd = sock, .events = POLLIN };
-	bool told = false;
+	unsigned looks = 0;
 
 	while (poll(&p, 1, LOOK_MS) <= 0) {
-		if (cli_cancelled(c) && !told) {
+		if (!cli_cancelled(c))
+			continue;
+		if (looks == 0)
 			shutdown(sock, SHUT_WR);
-			told = true;
-		}
+		if (++looks > LAST_LOOKS)
+			return ckpt_fail(EINTR, "%s: interrupted, and the process that has it mounted does not answer", store);
 	}
+	return 0;
 }
 
 static int read_answer(int sock, const char *store, int *status)
@@ -147,8 +153,9 @@ int control_run(struct cli *c, const char *store, const struct target *targets, 
 	/* It may have refused us without reading: its reason is there to be read. */
 	if (rc != 0 && rc != -EPIPE && rc != -ECONNRESET)
 		goto release;
-	wait_for_answer(c, sock);
-	rc = read_answer(sock, store, status);
+	rc = wait_for_answer(c, sock, store);
+	if (rc == 0)
+		rc = read_answer(sock, store, status);
 release:
 	control_msg_release(&m);
 	close(cwd);

@@ -10,6 +10,7 @@
 
 #include "cli.h"
 #include "progress.h"
+#include "store/store_admin.h"
 #include "target.h"
 #include "tree.h"
 
@@ -32,6 +33,7 @@ struct command {
 	struct source *source;
 	size_t n;
 	struct progress *progress;
+	bool full; /* room ran out */
 	int status;
 };
 
@@ -318,7 +320,7 @@ static void copy_sources(struct command *k)
 			continue;
 		/* All sources of one kind share the workers. */
 		if (s->tree != of) {
-			k->status = cli_worse(k->status, treecopy_finish(t));
+			k->status = cli_worse(k->status, treecopy_finish(t, &k->full));
 			t = NULL;
 			rc = treecopy_new(k->c, s->tree, k->dst, &k->r->opt, k->progress, &t);
 			if (rc != 0) {
@@ -336,7 +338,17 @@ static void copy_sources(struct command *k)
 		if (treecopy_stopped(t))
 			break;
 	}
-	k->status = cli_worse(k->status, treecopy_finish(t));
+	k->status = cli_worse(k->status, treecopy_finish(t, &k->full));
+}
+
+/* What was stored of files that did not fit is nobody's, and would keep the disk full.  A mount sees to that by itself. */
+static void make_room(struct command *k)
+{
+	struct store_gc_result r;
+	int rc = store_gc(fs_store(k->c->fs), NULL, NULL, &r);
+
+	if (rc != 0)
+		note(k, rc, k->target->text);
 }
 
 int copy_command(struct cli *c, const struct target *t, size_t n, const struct copy_rules *r)
@@ -377,6 +389,8 @@ int copy_command(struct cli *c, const struct target *t, size_t n, const struct c
 	if (started)
 		pthread_join(measuring, NULL);
 	progress_stop(k.progress);
+	if (k.full && k.dst->in_store && !c->served)
+		make_room(&k);
 	if (cli_cancelled(c))
 		k.status = cli_worse(k.status, CLI_FAILED);
 out:

@@ -41,7 +41,7 @@ int copy_xattrs(const struct copy_env *env, struct tdir *sd, struct tfile *sf, s
 		goto out;
 	}
 	for (char *name = names; name < names + len && rc == 0; name += strlen(name) + 1) {
-		if (strncmp(name, "user.", 5) != 0)
+		if (strncmp(name, "user.", 5) != 0 && (env->c->uid != 0 || strncmp(name, "trusted.", 8) != 0))
 			continue;
 		n = src->ops->getxattr(src, sd, sf, name, value, XATTR_SIZE_MAX);
 		if (n == -ENODATA)

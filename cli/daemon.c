@@ -49,6 +49,17 @@ static int wait_for_child(int fd, pid_t pid)
 	return CLI_FAILED;
 }
 
+/*
+ * What a shell script has open (the lock of `flock 9`, a log on another mount) must not stay so for as long as a
+ * mount lives.  Nothing of ours is open yet but the pipe.
+ */
+static void drop_inherited(int keep)
+{
+	if (keep > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned)keep - 1, 0);
+	close_range((unsigned)keep + 1, ~0U, 0);
+}
+
 int daemon_fork(struct daemon *d, int *status)
 {
 	int ends[2];
@@ -69,6 +80,7 @@ int daemon_fork(struct daemon *d, int *status)
 	}
 	close(ends[0]);
 	d->fd = ends[1];
+	drop_inherited(d->fd);
 	setsid();
 	if (chdir("/") != 0)
 		return ckpt_fail(errno, "starting the daemon: chdir: %s", strerror(errno));

@@ -26,6 +26,7 @@ struct told {
 /* The same bytes: 1, 0, -errno. */
 static int same_bytes(struct checkpoint *a, struct checkpoint *b)
 {
+	uint64_t size = (uint64_t)a->st.st_size;
 	uint8_t *buf;
 	int64_t n = 1, m = 1;
 	int rc = 1;
@@ -36,7 +37,10 @@ static int same_bytes(struct checkpoint *a, struct checkpoint *b)
 	if (buf == NULL)
 		return ckpt_fail(ENOMEM, "diff: out of memory");
 	for (uint64_t off = 0; rc == 1 && n > 0; off += (uint64_t)n) {
-		n = checkpoint_read(a, off, buf, PIECE);
+		n = off < size ? checkpoint_same(a, off, b, off, size - off) : 0;
+		if (n > 0)
+			continue;
+		n = n < 0 ? n : checkpoint_read(a, off, buf, PIECE);
 		m = n < 0 ? 0 : checkpoint_read(b, off, buf + PIECE, PIECE);
 		if (n < 0 || m < 0)
 			rc = (int)(n < 0 ? n : m);
@@ -201,8 +205,10 @@ static void print_title(struct cli *c, const struct diff_pair *p)
 static int tell_tensors(struct cli *c, struct diff_pair *p, json_t **out)
 {
 	static const char *const words[] = { "path", "what", "changed", "max abs", "max rel", "cosine" };
-	const struct bridge_side a = { p->a.doc, checkpoint_read, &p->a },
-				 b = { p->b.doc, checkpoint_read, &p->b };
+	const struct bridge_side a = {
+		.doc = p->a.doc, .read = checkpoint_read, .arg = &p->a, .same = checkpoint_same
+	};
+	const struct bridge_side b = { .doc = p->b.doc, .read = checkpoint_read, .arg = &p->b };
 	struct told t = { .c = c, .table = table_new("llrrrr"), .changes = p->json ? json_array() : NULL };
 	int rc = t.table == NULL || (p->json && t.changes == NULL) ? ckpt_fail(ENOMEM, "diff: out of memory")
 								   : 0;

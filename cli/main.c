@@ -35,13 +35,13 @@ static void watch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* A database opened on descriptor 1 would be printed into. */
+/* A database opened on descriptor 1 would be printed into.  What is printed to a closed one is an error, not thrown away. */
 static int fill_standard_fds(void)
 {
 	int fd;
 
 	do {
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null", fcntl(STDIN_FILENO, F_GETFD) < 0 ? O_WRONLY : O_RDONLY);
 		if (fd < 0)
 			return -errno;
 	} while (fd <= STDERR_FILENO);
@@ -177,7 +177,10 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
 		global_help(stdout);
-		return fflush(stdout) == 0 ? CLI_DONE : CLI_FAILED;
+		if (fflush(stdout) == 0)
+			return CLI_DONE;
+		fprintf(stderr, "ckptfs: standard output: %s\n", strerror(errno));
+		return CLI_FAILED;
 	}
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		char *words[] = { "version", NULL };

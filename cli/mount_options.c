@@ -373,7 +373,7 @@ static unsigned distance(const char *a, size_t n, const char *b)
 static int refuse_unknown(const char *word, size_t name_len)
 {
 	const struct word *nearest = NULL;
-	unsigned best = 4; /* further away is no slip of the finger */
+	unsigned best = (unsigned)(name_len < 9 ? name_len : 9) / 3 + 1; /* further away is no slip of the finger */
 	for (size_t i = 0; i < WORDS; i++) {
 		unsigned d = distance(word, name_len, table[i].name);
 		if (d < best && d < strlen(table[i].name)) {

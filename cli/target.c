@@ -250,30 +250,44 @@ static int parse_served(struct cli *c, const char *text, struct target *out)
 	return ckpt_fail(EINVAL, "\"%s\": the client did not say what this is", text);
 }
 
+/* 1 and *out when what stands before one of the colons is a store, or, with `any`, a directory; 0 none. */
+static int before_a_colon(const char *text, bool any, struct target *out)
+{
+	char *store, *base;
+
+	for (const char *colon = strchr(text, ':'); colon != NULL; colon = strchr(colon + 1, ':')) {
+		int rc = colon == text ? 0 : store_before(text, (size_t)(colon - text), any, false, &store, &base);
+
+		if (rc > 0)
+			rc = fill_store(text, store, base, colon + 1, out);
+		else if (rc == 0)
+			continue;
+		return rc < 0 ? rc : 1;
+	}
+	return 0;
+}
+
 int target_parse(struct cli *c, const char *text, enum target_how how, struct target *out)
 {
-	const char *colon;
 	char *store = NULL, *base = NULL;
 	int rc;
 
 	if (c->served)
 		return parse_served(c, text, out);
 
-	for (colon = strchr(text, ':'); colon != NULL; colon = strchr(colon + 1, ':')) {
-		if (colon == text)
-			continue;
-		rc = store_before(text, (size_t)(colon - text), how == TARGET_STORE, false, &store, &base);
-		if (rc < 0)
-			return rc;
-		if (rc > 0)
-			return fill_store(text, store, base, colon + 1, out);
-	}
+	rc = before_a_colon(text, false, out);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	if (how == TARGET_STORE) {
 		rc = text[0] != '\0' ? store_before(text, strlen(text), true, true, &store, &base) : 0;
 		if (rc < 0)
 			return rc;
 		if (rc > 0)
 			return fill_store(text, store, base, "", out);
+		/* A directory that is no store: opening it tells what it is. */
+		rc = before_a_colon(text, true, out);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
 		return ckpt_fail(EINVAL, "\"%s\" names no store: say STORE:PATH", text);
 	}
 	*out = (struct target){ .text = strdup(text), .path = strdup(text) };

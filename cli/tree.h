@@ -117,6 +117,8 @@ void tree_store_init(struct tree *t, struct cli *c);
 
 /* Both files in stores: shares all of src's content with dst. *size: how long it is. */
 int tree_store_clone(struct tree *t, struct tfile *src, struct tfile *dst, uint64_t *size);
+/* The same of two files in stores as fs_same_range(): how many bytes are known to be the same; -errno. */
+int64_t tree_store_same(struct tfile *a, uint64_t aoff, struct tfile *b, uint64_t boff, uint64_t len);
 /* Is the directory d the one with number ino, or below it? 1 yes, 0 no. */
 int tree_store_below(struct tree *t, struct tdir *d, uint64_t ino);
 

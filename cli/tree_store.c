@@ -332,6 +332,7 @@ static int file_make(struct tree *t, struct tdir *d, const char *name, mode_t mo
 		free(f);
 		return rc;
 	}
+	fs_hold(fs_of(t), f->h, true);
 	f->ino = e.st.st_ino;
 	*out = f;
 	return 0;
@@ -363,6 +364,7 @@ static int set_size(struct tree *t, struct tfile *f, uint64_t size)
 
 static void made_free(struct tree *t, struct tfile *f)
 {
+	fs_hold(fs_of(t), f->h, false);
 	fs_release(fs_of(t), f->h);
 	fs_forget(fs_of(t), f->ino, 1);
 	free(f->name);
@@ -372,10 +374,14 @@ static void made_free(struct tree *t, struct tfile *f)
 static void file_abort(struct tree *t, struct tfile *f)
 {
 	struct fs_caller c = cli_caller(t->c);
+	char why[512];
 
+	/* The reason for this is what is told, not that a file without room has lost its name already. */
+	snprintf(why, sizeof(why), "%s", ckpt_errmsg());
 	/* Without a name it is an orphan, which no close publishes. */
 	(void)fs_unlink(fs_of(t), &c, f->parent, f->made_as);
 	made_free(t, f);
+	(void)ckpt_fail(EIO, "%s", why);
 }
 
 static int file_finish(struct tree *t, struct tfile *f, const struct tattr *a)
@@ -416,6 +422,11 @@ int tree_store_clone(struct tree *t, struct tfile *src, struct tfile *dst, uint6
 	}
 	*size = off;
 	return 0;
+}
+
+int64_t tree_store_same(struct tfile *a, uint64_t aoff, struct tfile *b, uint64_t boff, uint64_t len)
+{
+	return fs_same_range(a->h, aoff, b->h, boff, len);
 }
 
 int tree_store_below(struct tree *t, struct tdir *d, uint64_t ino)

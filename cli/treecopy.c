@@ -48,7 +48,7 @@ struct treecopy {
 	struct copy_env env;
 	struct treecopy_options opt;
 	atomic_int status;
-	atomic_bool stop;
+	atomic_bool stop, full;
 
 	pthread_mutex_t lock; /* guards the queue, busy and done; taken with no other lock held */
 	pthread_cond_t not_empty, not_full;
@@ -87,6 +87,8 @@ static void failed(struct treecopy *t, int rc, const char *path, const char *nam
 	subject = cli_join_shown(path, name);
 	note(t, cli_error(t->env.c, rc, subject != NULL ? subject : name));
 	free(subject);
+	if (rc == -ENOSPC || rc == -EDQUOT)
+		atomic_store(&t->full, true);
 	if (is_final(rc))
 		atomic_store(&t->stop, true);
 }
@@ -470,7 +472,7 @@ int treecopy_new(struct cli *c, struct tree *src, struct tree *dst, const struct
 	return 0;
 }
 
-int treecopy_finish(struct treecopy *t)
+int treecopy_finish(struct treecopy *t, bool *full)
 {
 	int status;
 
@@ -478,6 +480,7 @@ int treecopy_finish(struct treecopy *t)
 		return CLI_DONE;
 	stop_workers(t);
 	status = atomic_load(&t->status);
+	*full |= atomic_load(&t->full);
 	treecopy_free(t);
 	return status;
 }

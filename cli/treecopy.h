@@ -36,8 +36,8 @@ int treecopy_new(struct cli *c, struct tree *src, struct tree *dst, const struct
 void treecopy_add(struct treecopy *t, const struct tentry *e, const char *path, struct tdir *into,
 		const char *name, bool contents);
 
-/* Waits for the workers, frees all; returns the exit status. NULL is fine: CLI_DONE. */
-int treecopy_finish(struct treecopy *t);
+/* Waits for the workers, frees all; returns the exit status. *full is set when room ran out. NULL is fine: CLI_DONE. */
+int treecopy_finish(struct treecopy *t, bool *full);
 
 /* True when going on is pointless: cancelled, or an error that will not pass. */
 bool treecopy_stopped(const struct treecopy *t);

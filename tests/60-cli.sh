@@ -84,6 +84,36 @@ ok "another file still reads" sh -c '"$1" cat bad.ckptfs:run/001/optimizer.pt | 
 ok "verify --data says so, status 1" status_is 1 "$c" verify --data bad.ckptfs
 ok "and names a file that has it" sh -c '"$1" verify --data bad.ckptfs 2>&1 | grep -Eq "(model|same|copied).pt"' sh "$c"
 
+"$c" cp src/run/001/model.pt worse.ckptfs:model.pt
+damage worse.ckptfs
+ok "recompress that meets it, too" status_is 1 "$c" recompress worse.ckptfs
+cp -r store.ckptfs lost.ckptfs && rm lost.ckptfs/chunks.db
+ok "a store without its chunks.db is damaged: status 1" status_is 1 "$c" ls lost.ckptfs:
+ok "also for who would write, and no new one is begun" status_is 1 "$c" cp src/run/linked lost.ckptfs:new
+"$c" cp src/run/001/same.pt old.ckptfs:first
+cp old.ckptfs/chunks.db older.db
+"$c" cp src/run/001/optimizer.pt old.ckptfs:second
+cp older.db old.ckptfs/chunks.db
+head -c 700000 /dev/urandom >other.pt
+"$c" cp other.pt old.ckptfs:third
+ok "with an older chunks.db nothing shows as what came later" status_is 1 "$c" cat old.ckptfs:second
+ok "which is there itself" sh -c '"$1" cat old.ckptfs:third | cmp - other.pt' sh "$c"
+
+# ---- what is said, and to whom
+for k in verify gc recompress; do
+	ok "$k is about a whole store: a path in it is refused, status 2" status_is 2 "$c" $k store.ckptfs:run
+done
+fails "diff names what is not there" 'nowhere' "$c" diff src/run/linked store.ckptfs:nowhere
+equal "df of a file names it" "metrics.json" sh -c '"$1" df --json store.ckptfs:run/001/metrics.json |
+	python3 -c "import json, sys; print(json.load(sys.stdin)[\"runs\"][0][\"name\"])"' sh "$c"
+ok "a closed standard output is an error" status_is 3 sh -c '"$1" ls store.ckptfs: >&-' sh "$c"
+ok "a full one, too" status_is 3 sh -c '"$1" --help >/dev/full' sh "$c"
+if touch xattr && python3 -c 'import os; os.setxattr("xattr", "trusted.kept", b"yes")' 2>/dev/null; then
+	ok "root's import and export keep trusted attributes" sh -c '"$1" import xattr store.ckptfs: &&
+		"$1" export store.ckptfs:xattr xattr2 && python3 -c "import os
+assert os.getxattr(\"xattr2\", \"trusted.kept\") == b\"yes\""' sh "$c"
+fi
+
 # ---- the same through the owner of a mounted store
 commands() { # the read-only ones, on $1
 	for args in "ls $1:" "ls -l $1:run" "ls -lh $1:run/001" "ls -R $1:run" "ls --json $1:run/001" "cat $1:run/linked" \
@@ -117,5 +147,10 @@ ok "overwriting a file that is cached shows at once" sh -c '
 ok "gc while mounted" "$c" gc "$M"
 ok "verify while mounted" "$c" verify --data "$M"
 umount_store
+mkdir "with: a colon"
+ok "a mount point with a colon in its name" "$c" mount store.ckptfs "with: a colon"
+ok "is found by it" sh -c '"$1" ls "with: a colon"/run/001 | grep -qx model.pt' sh "$c"
+ok "and with a path behind" sh -c '"$1" ls "with: a colon:run/001" | grep -qx model.pt' sh "$c"
+"$c" umount "with: a colon"
 ok "verify after it" "$c" verify --data store.ckptfs
 done_testing

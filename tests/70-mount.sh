@@ -41,6 +41,11 @@ fails "refuses to write" 'read-only' touch "$M/g"
 ok "-o fsname=" "$c" mount -o fsname=runs "$S" "$M"
 equal "shows as the source" "runs" sh -c 'awk -v m="$1" "\$2 == m { print \$1 }" /proc/mounts' sh "$M"
 "$c" umount "$M"
+ok "which may look like a path" "$c" mount -o fsname=/no/such/store "$S" "$M"
+ok "umount finds the store all the same, and waits for it" sh -c '"$1" umount "$2" && flock -n "$3"/lock true' sh "$c" "$M" "$S"
+ok "what the shell has open is not kept open" sh -c '(flock 9 && exec "$1" mount "$2" "$3") 9>lock && flock -n lock true' \
+	sh "$c" "$S" "$M"
+"$c" umount "$M"
 ok "-o noatime,nodev,nosuid,noexec" "$c" mount -o noatime,nodev,nosuid,noexec "$S" "$M"
 for o in noatime nodev nosuid noexec; do
 	ok "$o shows in /proc/mounts" sh -c 'echo "$1" | grep -q $2' sh "$(opts)" $o
@@ -58,6 +63,21 @@ os.setgid(65534); os.setuid(65534); print(open(sys.argv[1]).read())' "$M/f"
 	ok "without it they stay out" sh -c '"$1" mount "$2" "$3" && ! python3 -c "import os, sys
 os.setgid(65534); os.setuid(65534); os.listdir(sys.argv[1])" "$3" 2>/dev/null' sh "$c" "$S" "$M"
 	"$c" umount "$M"
+
+	# ---- a medium that takes no writes
+	mkdir medium && cp -r "$S" medium/
+	if mount --bind medium medium && mount -o remount,ro,bind medium; then
+		ok "a store on a read-only filesystem, -o ro" "$c" mount -o ro medium/store.ckptfs "$M"
+		equal "reads" data cat "$M/f"
+		ok "and without the mount" sh -c '"$1" cat medium/store.ckptfs:f | grep -q data' sh "$c"
+		"$c" umount "$M"
+		fails "without -o ro the mount says what it is" 'read-only' \
+			sh -c '"$1" mount medium/store.ckptfs "$2" && touch "$2/x"' sh "$c" "$M"
+		mounted && "$c" umount "$M"
+		umount medium
+	else
+		skip "a store on a read-only filesystem" "it can't be mounted here"
+	fi
 
 	# ---- mount(8) and fstab
 	helper=/sbin/mount.fuse.ckptfs

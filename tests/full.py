@@ -241,6 +241,37 @@ def _():
     ckptfs("verify", "--data", STORE)
 
 
+@test("many middling files fill it, through a mount and without: each can be removed, and room comes back")
+def _():
+    unfill()
+    mount()
+    code, n = 0, 0
+    while not code and n < 2000:
+        code = put(where("m%d" % n), rnd.randbytes(200000))
+        n += 1
+    equal(code, errno.ENOSPC)
+    for name in os.listdir(MNT):
+        os.unlink(where(name))
+    data = rnd.randbytes(3 * MIB)
+    deadline = time.monotonic() + 120
+    while (code := put(where("again"), data)) == errno.ENOSPC and time.monotonic() < deadline:
+        time.sleep(0.3)
+    equal(code, 0)
+    umount()
+    many = os.path.join(os.path.dirname(MNT), "many")
+    os.mkdir(many)
+    for i in range(550):
+        with open(os.path.join(many, "i%d" % i), "wb") as f:
+            f.write(rnd.randbytes(200000))
+    p = subprocess.run([CKPTFS, "import", many, STORE + ":"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    equal(p.returncode, 3, p.stdout)
+    check("no space left" in p.stdout.lower(), p.stdout)
+    ckptfs("rm", "-r", STORE + ":many")
+    ckptfs("gc", STORE)
+    ckptfs("cp", os.path.join(many, "i0"), STORE + ":small")
+    ckptfs("verify", "--data", STORE)
+
+
 if __name__ == "__main__":
     base = os.path.join(os.path.dirname(MNT), "full")
     os.mkdir(base)
