@@ -17,12 +17,13 @@
  * are read too (row_pages_internal.h).  Closing it would drop all of a process's POSIX locks on the file, hence
  * it is opened and closed while SQLite's is open without locks or closed.
  *
- * Gathering (gather_internal.h).  SQLite writes each frame of a WAL as two writes, each page of a blob by itself, and
- * what it saves of a page in a journal as three.  In the WAL of meta.db, in chunks.db and in its journal, writes that
- * follow one another leave as one; whatever else is done with the file comes after them.  A commit of meta.db is not a promise before store_vfs_flush(): meta_txn.c calls it before it
+ * Gathering (gather_internal.h).  SQLite writes each frame of a WAL as two writes and each page of a blob by itself.
+ * In the WAL of meta.db and in chunks.db, writes that follow one another leave as one; whatever else is done with the
+ * file comes after them.  A commit of meta.db is not a promise before store_vfs_flush(): meta_txn.c calls it before it
  * counts the commit.  All of this happens under the meta lock; only store_vfs_sync(), which leaves the gathered bytes
  * alone, does not.  The journal of chunks.db is synced before its pages are written, and the pages before the journal
- * ends, which is synced too (synchronous=FULL), so waiting a little changes no order.
+ * ends, so waiting a little changes no order.  The journal itself is not gathered: a rollback reads it back, after a
+ * write of it has failed too.
  *
  * Sums.  Every page of a database carries a checksum, put there on its way to the file and compared on its way back,
  * and pages of the WAL are compared with what was written (page_sums_internal.h, page_file_internal.h).
@@ -479,10 +480,9 @@ static int vfs_open(sqlite3_vfs *p, const char *path, sqlite3_file *file, int fl
 	if (out_flags)
 		*out_flags = granted;
 	bool pages = (flags & SQLITE_OPEN_MAIN_DB) && named(path, "chunks.db");
-	bool wal = flags & SQLITE_OPEN_WAL;
 
-	if ((flags & SQLITE_OPEN_READWRITE) && (pages || wal || named(path, "chunks.db-journal")) &&
-	    !gather_init(&f->gather, GATHER, !wal)) {
+	if ((flags & SQLITE_OPEN_READWRITE) && (pages || (flags & SQLITE_OPEN_WAL)) &&
+	    !gather_init(&f->gather, GATHER, pages)) {
 		file_close(file);
 		f->base.pMethods = NULL;
 		return SQLITE_NOMEM;

@@ -18,6 +18,19 @@ static void test_full(void **state)
 	assert_int_equal(complaints, 0);
 }
 
+/* The same where a transaction is large enough to be undone from its journal. */
+static void test_full_large(void **state)
+{
+	uint64_t was = seed;
+
+	(void)state;
+	use_seed(was + 6);
+	sweep("disk full", FAULT_GROW, true, 2);
+	sweep("disk full", FAULT_GROW, true, 0);
+	use_seed(was);
+	assert_int_equal(complaints, 0);
+}
+
 static void test_syncs(void **state)
 {
 	(void)state;
@@ -41,7 +54,7 @@ static void test_files(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_writes), cmocka_unit_test(test_full), cmocka_unit_test(test_syncs),
+		cmocka_unit_test(test_writes), cmocka_unit_test(test_full), cmocka_unit_test(test_full_large), cmocka_unit_test(test_syncs),
 		cmocka_unit_test(test_reads), cmocka_unit_test(test_files),
 	};
 
