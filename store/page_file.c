@@ -16,6 +16,7 @@ static const int64_t FILL_MAX = INT64_C(4) << 30;
 
 enum {
 	SCAN = 1 << 20,    /* bytes a step */
+	ROOM = 64 << 10,   /* the longest page there is */
 	/* In the header: a number that changes with each transaction; how many pages there are, and as of when. */
 	CHANGE_AT = 24,
 	PAGES_AT = 28,
@@ -42,7 +43,10 @@ int page_file_open(struct page_file *p, sqlite3_file *under)
 	uint32_t number;
 	int rc = under->pMethods->xFileSize(under, &size);
 
-	*p = (struct page_file){ .under = under, .on = true, .end = -1 };
+	/* Now, since a write must not want memory: the one that undoes a transaction for want of it would fail too. */
+	*p = (struct page_file){ .under = under, .on = true, .end = -1, .room = malloc(ROOM) };
+	if (!p->room)
+		return SQLITE_NOMEM;
 	if (rc != SQLITE_OK || size < PAGE_HEADER)
 		return rc;
 	rc = under->pMethods->xRead(under, header, sizeof header, 0);
@@ -106,14 +110,7 @@ int page_file_write(struct page_file *p, const void *buf, int n, int64_t off, pa
 		p->end = -1;
 		return write(arg, buf, n, off);
 	}
-	if (p->size != n || !p->room) {
-		uint8_t *room = realloc(p->room, (size_t)n);
-
-		if (!room)
-			return SQLITE_NOMEM;
-		p->room = room;
-		p->size = n;
-	}
+	p->size = n;
 	int rc = fill(p, off, write, arg);
 
 	return rc != SQLITE_OK ? rc : put(p, buf, off, write, arg);
@@ -121,7 +118,7 @@ int page_file_write(struct page_file *p, const void *buf, int n, int64_t off, pa
 
 int page_file_truncate(struct page_file *p, int64_t size, page_write_fn write, void *arg)
 {
-	if (!p->on || !p->room) {
+	if (!p->on || !p->size) {
 		p->end = -1;
 		return SQLITE_OK;
 	}
