@@ -12,7 +12,8 @@
  *
  * Order of writes: bytes are durable before the commit of the row that names them; a row that names others is durable before
  * the place of its old ones is given back.  So what a crash leaves behind the last row that was committed is nothing, and is
- * written over.  The file is never longer than CHUNK_PLAIN_MAX, and gone when a store is closed with nothing in it.
+ * written over.  Beyond CHUNK_PLAIN_MAX nothing is begun (each worker may have one chunk in hand); the file is gone when a store
+ * is closed with nothing in it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -163,7 +164,8 @@ int chunk_plain_place(const uint8_t *place, size_t len, uint64_t *off)
 	*off = 0;
 	for (int i = 0; place && i < CHUNK_PLAIN_PLACE && len == CHUNK_PLAIN_PLACE; i++)
 		*off |= (uint64_t)place[i] << 8 * i;
-	if (!place || len != CHUNK_PLAIN_PLACE || *off > CHUNK_PLAIN_MAX - CODEC_CHUNK_MAX)
+	/* Whether it is in the file is seen when it is read. */
+	if (!place || len != CHUNK_PLAIN_PLACE || *off > INT64_MAX - CODEC_CHUNK_MAX)
 		return ckpt_fail(EIO, "chunks.db: it has a chunk whose place in chunks.plain is malformed");
 	return 0;
 }

@@ -57,17 +57,13 @@ static inline void train_publish(struct store *s, uint64_t v, uint64_t id)
 	assert_int_equal(meta_end(s, rc), 0);
 }
 
-/* Stores checkpoint k as version k + 1, to follow `pred`. Returns the chunk. */
-static inline uint64_t train_save(struct store *s, uint64_t seed, unsigned k, bool tiny, uint64_t pred)
+/* Stores bytes (taken) as a chunk, to follow `pred`. Returns its id, pinned. */
+static inline uint64_t train_put(struct store *s, uint8_t *raw, uint32_t len, struct codec_hint hint, uint64_t pred)
 {
-	float *v = malloc(TRAIN_LEN);
-
-	assert_non_null(v);
-	train_fill(v, seed, k, tiny);
-	struct chunk_job *j = chunk_job_new((uint8_t *)v, TRAIN_LEN);
+	struct chunk_job *j = chunk_job_new(raw, len);
 
 	assert_non_null(j);
-	j->hint = (struct codec_hint){ .width = 4, .kind = CODEC_FLOAT, .exponent_bits = 8 };
+	j->hint = hint;
 	j->predecessor = pred;
 	assert_int_equal(chunk_submit(s, j), 0);
 	if (chunk_wait(s, j))
@@ -75,6 +71,19 @@ static inline uint64_t train_save(struct store *s, uint64_t seed, unsigned k, bo
 	uint64_t id = j->id;
 
 	chunk_job_unref(j);
+	return id;
+}
+
+/* Stores checkpoint k as version k + 1, to follow `pred`. Returns the chunk. */
+static inline uint64_t train_save(struct store *s, uint64_t seed, unsigned k, bool tiny, uint64_t pred)
+{
+	float *v = malloc(TRAIN_LEN);
+
+	assert_non_null(v);
+	train_fill(v, seed, k, tiny);
+	uint64_t id = train_put(s, (uint8_t *)v, TRAIN_LEN,
+			(struct codec_hint){ .width = 4, .kind = CODEC_FLOAT, .exponent_bits = 8 }, pred);
+
 	train_publish(s, k + 1, id);
 	chunk_unpin(s, id);
 	return id;

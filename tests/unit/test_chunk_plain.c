@@ -66,16 +66,8 @@ static uint8_t *fill(enum what what, unsigned k)
 
 static uint64_t save(struct store *s, enum what what, unsigned k, uint64_t pred)
 {
-	struct chunk_job *j = chunk_job_new(fill(what, k), length_of(what));
+	uint64_t id = train_put(s, fill(what, k), length_of(what), (struct codec_hint){ 0 }, pred);
 
-	assert_non_null(j);
-	j->predecessor = pred;
-	assert_int_equal(chunk_submit(s, j), 0);
-	if (chunk_wait(s, j))
-		fail_msg("save: %s", ckpt_errmsg());
-	uint64_t id = j->id;
-
-	chunk_job_unref(j);
 	train_publish(s, (uint64_t)what * 100 + k + 1, id);
 	chunk_unpin(s, id);
 	return id;
@@ -222,8 +214,20 @@ static void test_bounded(void **state)
 	commit(f->s);
 	atomic_store(&f->s->chunks->plain.end, CHUNK_PLAIN_MAX - LEN + 1);
 	assert_false(train_head(f->s, save(f->s, WEIGHTS, 1, first)).plain);
-	atomic_store(&f->s->chunks->plain.end, LEN);
-	assert_true(train_head(f->s, save(f->s, WEIGHTS, 2, first)).plain);
+	/* The last place that there is is as good as the first. */
+	atomic_store(&f->s->chunks->plain.end, CHUNK_PLAIN_MAX - LEN);
+	uint64_t last = save(f->s, WEIGHTS, 2, first);
+
+	assert_true(train_head(f->s, last).plain);
+	assert_false(train_head(f->s, save(f->s, WEIGHTS, 3, first)).plain);
+	commit(f->s);
+	crash(f);
+	set_up_pipe(f);
+	assert_int_equal(plain_size(f), CHUNK_PLAIN_MAX);
+	assert_int_equal(get(f->s, WEIGHTS, 2, last), 0);
+	assert_int_equal(recompress_waiting(f->s, 2, false, 0, &never), 0);
+	assert_int_equal(get(f->s, WEIGHTS, 2, last), 0);
+	assert_int_equal(plain_size(f), 0);
 }
 
 /* A batch that is lost leaves nothing behind; what comes after it finds its place. */
