@@ -93,6 +93,7 @@ int meta_fail(struct store *s)
 		m->begun = false;
 		if (m->txn) {
 			m->txn = false;
+			tree_memory_forget(s);
 			meta_lost(s, "a transaction of meta.db");
 		}
 	}

@@ -90,6 +90,7 @@ static void give_up(struct store *s, const char *what)
 
 	sqlite3_exec(m->db, "ROLLBACK", NULL, NULL, NULL);
 	m->txn = m->begun = false;
+	tree_memory_forget(s);
 	meta_lost(s, what);
 }
 
