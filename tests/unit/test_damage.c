@@ -15,6 +15,7 @@
 #include <sqlite3.h>
 
 #include "scratch_chunks.h"
+#include "scratch_dice.h"
 #include "scratch_files.h"
 #include "scratch_sql.h"
 #include "store/chunk_parts.h"
@@ -339,7 +340,7 @@ static const struct {
 	{ "meta", "manifest", "pieces", false },
 };
 
-static void flip(const char *dbname, const char *table, const char *column, uint64_t dice)
+static void flip(const char *dbname, const char *table, const char *column, uint64_t chance)
 {
 	sqlite3 *db = open_db(dbname);
 	sqlite3_stmt *st;
@@ -351,7 +352,7 @@ static void flip(const char *dbname, const char *table, const char *column, uint
 	snprintf(sql, sizeof sql,
 			"SELECT %s FROM %s WHERE length(%s) > 0 ORDER BY %s LIMIT 1 OFFSET %llu %%"
 			" (SELECT count(*) FROM %s WHERE length(%s) > 0)",
-			column, table, column, column, (unsigned long long)(dice >> 40), table, column);
+			column, table, column, column, (unsigned long long)(chance >> 40), table, column);
 	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
 	n = sqlite3_column_bytes(st, 0);
@@ -361,7 +362,7 @@ static void flip(const char *dbname, const char *table, const char *column, uint
 	snprintf(sql, sizeof sql, "UPDATE %s SET %s = ?1 WHERE %s = ?2", table, column, column);
 	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
 	sqlite3_bind_blob(st, 2, p, n, SQLITE_TRANSIENT);
-	p[dice % (uint64_t)n] ^= (uint8_t)(1u << (dice >> 32 & 7));
+	p[chance % (uint64_t)n] ^= (uint8_t)(1u << (chance >> 32 & 7));
 	sqlite3_bind_blob(st, 1, p, n, SQLITE_TRANSIENT);
 	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
 	sqlite3_finalize(st);
@@ -371,19 +372,14 @@ static void flip(const char *dbname, const char *table, const char *column, uint
 
 static void test_bits(void **state)
 {
-	uint64_t dice = 88172645463325252u;
-
 	(void)state;
 	for (int i = 0; i < FLIPS; i++) {
 		size_t k = (size_t)i % (sizeof blobs / sizeof blobs[0]);
 		char what[64];
 		int problems;
 
-		dice ^= dice << 13;
-		dice ^= dice >> 7;
-		dice ^= dice << 17;
 		put_back();
-		flip(blobs[k].db, blobs[k].table, blobs[k].column, dice);
+		flip(blobs[k].db, blobs[k].table, blobs[k].column, roll(UINT64_MAX));
 		snprintf(what, sizeof what, "%s.%s, flip %d", blobs[k].table, blobs[k].column, i);
 		if (look(what, !blobs[k].checked, &problems) == 0 && problems == 0 && k < 2)
 			fail_msg("not noticed: %s", what);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "scratch_chunks.h"
+#include "scratch_dice.h"
 #include "scratch_files.h"
 #include "scratch_sql.h"
 #include "store/page_sums_internal.h"
@@ -31,16 +32,6 @@ static struct {
 	uint8_t *image[2];
 	size_t size[2];
 } all;
-
-static uint64_t dice = 88172645463325252u;
-
-static uint64_t roll(uint64_t n)
-{
-	dice ^= dice << 13;
-	dice ^= dice >> 7;
-	dice ^= dice << 17;
-	return dice % n;
-}
 
 static char *path_of(int db)
 {

@@ -20,18 +20,10 @@
 #include <cmocka.h>
 
 #include "codec/codec_hash.h"
+#include "scratch_dice.h"
 #include "scratch_sql.h"
 
 static char dir[64];
-static uint64_t dice;
-
-static uint64_t roll(uint64_t n)
-{
-	dice ^= dice << 13;
-	dice ^= dice >> 7;
-	dice ^= dice << 17;
-	return dice % n;
-}
 
 /* --- sums -------------------------------------------------------------------------------------------- */
 

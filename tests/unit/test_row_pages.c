@@ -22,21 +22,13 @@
 #include "codec/codec_chunk.h"
 #include "codec/codec_hash.h"
 #include "scratch_chunks.h"
+#include "scratch_dice.h"
 #include "scratch_sql.h"
 #include "store/chunk_parts.h"
 
 enum { IDS = 120, BIG = 300000 };
 
 static char dir[64];
-static uint64_t dice;
-
-static uint64_t roll(uint64_t n)
-{
-	dice ^= dice << 13;
-	dice ^= dice >> 7;
-	dice ^= dice << 17;
-	return dice % n;
-}
 
 static int setup_dir(void **state)
 {
